@@ -1,0 +1,223 @@
+"""Recipes: typed, frozen descriptions of a training run, read from YAML and changed with ``--set a.b=c``.
+
+An unknown key is an error that names the nearest known one; nothing in a recipe can name a Python class or a path to
+code, only registry keys. The resolved recipe is written into every run, so that a run can always be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from passerby.errors import ConfigError, nearest
+
+Scalar = bool | int | float | str | None
+
+
+class Section(BaseModel):
+    """A part of a recipe: immutable, unknown keys forbidden."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(Section):
+    """What the pictures and captions look like when they reach the model."""
+
+    image_size: tuple[Annotated[int, Field(ge=16, le=2048)], Annotated[int, Field(ge=16, le=2048)]] = (96, 48)
+    """(height, width) in pixels of the training pictures; the image tower's own size when the tower fixes one."""
+    train_split: str = "train"
+    sampler: Literal["shuffled", "identities", "neighbours"] = "identities"
+    """How a batch is put together; see `passerby.data.samplers`."""
+    neighbours: Annotated[int, Field(ge=2)] = 4
+    """Group size of the `neighbours` sampler."""
+
+
+class TowerConfig(Section):
+    """A tower by its registry name, with its own options."""
+
+    name: str
+    options: dict[str, Scalar] = {}
+
+
+class TokenizerConfig(Section):
+    """The BPE that is trained on the captions when the text tower brings no tokenizer of its own."""
+
+    vocabulary: Annotated[int, Field(ge=64, le=65536)] = 800
+    context_length: Annotated[int, Field(ge=4, le=512)] = 64
+
+
+class ModelConfig(Section):
+    """The dual encoder."""
+
+    image: TowerConfig
+    text: TowerConfig
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    embedding_dim: Annotated[int, Field(ge=8, le=8192)] = 256
+
+
+class ObjectiveConfig(Section):
+    """The loss."""
+
+    name: Literal["identity_contrastive"] = "identity_contrastive"
+    temperature: Annotated[float, Field(gt=0, le=1)] = 0.07
+    """Initial temperature; learned from there."""
+
+
+class AugmentationConfig(Section):
+    """Random changes of the training pictures, on tensors, after the cache."""
+
+    flip: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Probability of a horizontal mirror image."""
+    shift: Annotated[float, Field(ge=0, le=0.5)] = 0.06
+    """Largest shift as a share of height and width; the border is repeated."""
+    colour: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Largest relative change of brightness, and half of it of each channel's gain."""
+    erase: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Probability that a random rectangle of 2 to 20 % of the picture is filled with its mean colour."""
+
+
+class OptimisationConfig(Section):
+    """How the parameters move."""
+
+    epochs: Annotated[int, Field(ge=1)] = 6
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    """Pairs per step over all processes and accumulated parts together."""
+    accumulation: Annotated[int, Field(ge=1)] = 1
+    """Parts that a batch is split into, each with its own forward and backward pass (its negatives are its own)."""
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    tower_rate: Annotated[float, Field(gt=0)] = 1.0
+    """Factor of the learning rate for pretrained towers; heads and temperature always move at the full rate."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    schedule: str = "cosine"
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Share of all steps that the learning rate rises."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """Decay of the moving average of the parameters; 0 keeps the plain ones."""
+    clip_norm: Annotated[float, Field(ge=0)] = 1.0
+    """Largest gradient norm; 0 does not clip."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+
+
+class EvaluationConfig(Section):
+    """Which split chooses the checkpoint, how often, and by which number."""
+
+    selection_split: str = "val"
+    every: Annotated[int, Field(ge=0)] = 1
+    """Epochs between validations; 0 validates at the end only."""
+    metric: Literal["r1", "map"] = "map"
+
+
+class Recipe(Section):
+    """Everything that decides a training run except the data set's place."""
+
+    name: str
+    about: str = ""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    data: DataConfig = DataConfig()
+    model: ModelConfig
+    objective: ObjectiveConfig = ObjectiveConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    optimisation: OptimisationConfig = OptimisationConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    def to_yaml(self) -> str:
+        """The resolved recipe as YAML, every default written out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def recipe_names() -> list[str]:
+    """The names of the recipes that passerby ships, sorted."""
+    folder = resources.files("passerby.training") / "recipes"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a shipped recipe by name or a YAML file by path, and apply overrides.
+
+    Args:
+        source: a name of `recipe_names`, or a path that ends in ``.yaml`` or ``.yml``.
+        overrides: strings ``section.key=value``; the value is read as YAML.
+
+    Raises:
+        ConfigError: no such recipe or file, bad YAML, an unknown key, or a value out of range.
+    """
+    text, origin = _read_source(source)
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"the recipe {origin} is not valid YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"the recipe {origin} must be a mapping of sections, found {type(tree).__name__}")
+    for override in overrides:
+        _apply_override(tree, override)
+    return parse_recipe(tree, origin)
+
+
+def parse_recipe(tree: dict[str, Any], origin: str = "recipe") -> Recipe:
+    """Validate a mapping as a recipe.
+
+    Raises:
+        ConfigError: with one line for each wrong key or value.
+    """
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        raise ConfigError(f"the recipe {origin} is wrong:\n  " + "\n  ".join(lines)) from error
+
+
+def _read_source(source: str | Path) -> tuple[str, str]:
+    name = str(source)
+    if name.endswith((".yaml", ".yml")):
+        path = Path(source)
+        if not path.is_file():
+            raise ConfigError(f"no recipe file at {path}; shipped recipes are {', '.join(recipe_names())}")
+        return path.read_text(encoding="utf-8"), str(path)
+    if name not in recipe_names():
+        raise ConfigError(
+            f"no recipe is called {name!r}; shipped: {', '.join(recipe_names())}.{nearest(name, recipe_names())} "
+            "A recipe of your own is given by its path, ending in .yaml"
+        )
+    return (resources.files("passerby.training") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8"), name
+
+
+def _apply_override(tree: dict[str, Any], override: str) -> None:
+    key, sign, value = override.partition("=")
+    if not sign or not key.strip():
+        raise ConfigError(f"--set {override!r}: expected section.key=value, for example optimisation.epochs=3")
+    *parents, last = key.strip().split(".")
+    node: Any = tree
+    for parent in parents:
+        node = node.setdefault(parent, {})
+        if not isinstance(node, dict):
+            raise ConfigError(f"--set {override!r}: {parent!r} is a value, not a section")
+    try:
+        node[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override!r}: the value is not valid YAML: {error}") from error
+
+
+def _explain(problem: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails, a mapping
+    location = [str(part) for part in problem["loc"]]
+    where = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        return f"{where}: no such key; known here: {', '.join(known)}.{nearest(location[-1], known)}"
+    if problem["type"] == "missing":
+        return f"{where}: missing"
+    return f"{where}: {problem['msg']} (given: {problem['input']!r})"
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    node: type[BaseModel] = Recipe
+    for part in path:
+        annotation = node.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        node = annotation
+    return list(node.model_fields)
