@@ -1,0 +1,38 @@
+# Each target works alone on a fresh clone: it makes .venv and installs what is missing, and is quick when it is there.
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHON ?= python3.11
+PYTHON := $(shell command -v $(PYTHON) || command -v python3)
+SIZE ?= medium
+# Spinning threads on a shared core slow everything tenfold.
+TEST_ENV := OMP_WAIT_POLICY=PASSIVE PYTHONHASHSEED=0
+
+.PHONY: demo test lint format bench clean
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/uv || $(BIN)/pip install --quiet --disable-pip-version-check uv -c constraints.txt
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --editable '.[train,export,viz,dev]' --constraints constraints.txt
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/passerby demo --size $(SIZE)
+
+test: $(STAMP)
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)
+	for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
+
+clean:
+	rm -rf $(VENV) demo runs .pytest_cache .ruff_cache
