@@ -1,0 +1,1 @@
+"""What one training step means, one file for each family of methods."""

@@ -1,0 +1,120 @@
+"""How a batch is put together: which pictures, which captions, in which order.
+
+A sampler is a pure function of (pairs, epoch, seed): it returns the whole plan of an epoch as an array of rows, so
+that an interrupted epoch resumes at any step and several processes can cut the same plan. A plan never holds one
+picture twice in a batch, and every picture appears once an epoch (up to the last incomplete batch, which is dropped
+unless it is the only one).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from passerby.errors import ConfigError, DataError, nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Which caption describes which picture, and whom.
+
+    Attributes:
+        image_of: (C,) int64, index of the picture of each caption.
+        person_of: (I,) int64, class index 0..P-1 of the person of each picture.
+    """
+
+    image_of: np.ndarray
+    person_of: np.ndarray
+
+    def __post_init__(self) -> None:
+        if len(self.image_of) == 0:
+            raise DataError("there is no caption to train on; every training picture needs at least one")
+        if self.image_of.max() >= len(self.person_of):
+            raise DataError(
+                f"a caption points at picture {self.image_of.max()}, but there are only {len(self.person_of)}"
+            )
+
+
+def sample_epoch(
+    name: str,
+    pairs: Pairs,
+    batch_size: int,
+    rng: np.random.Generator,
+    features: np.ndarray | None = None,
+    group: int = 4,
+) -> np.ndarray:
+    """Plan one epoch.
+
+    Args:
+        name: ``shuffled`` (any pictures together), ``identities`` (no person twice in a batch where it can be
+            avoided), ``neighbours`` (like `identities`, with people that look or sound alike side by side: hard
+            negatives, Xuan et al. 2020; falls back to `identities` while there are no features).
+        pairs: the captions and their pictures.
+        batch_size: pairs per batch.
+        rng: decides everything; the same state gives the same plan.
+        features: (P, D) unit vectors, one per person, for `neighbours`.
+        group: size of the groups of neighbours.
+
+    Returns:
+        (S, B, 2) int64: for each of S steps, B rows of (picture, caption).
+
+    Raises:
+        ConfigError: unknown sampler.
+    """
+    known = ("shuffled", "identities", "neighbours")
+    if name not in known:
+        raise ConfigError(f"no sampler is called {name!r}; known: {', '.join(known)}.{nearest(name, known)}")
+    images, captions = _one_caption_per_image(pairs, rng)
+    if name == "shuffled":
+        order = rng.permutation(len(images))
+    elif name == "identities" or features is None:
+        order = _spread(pairs.person_of[images], rng.permutation(pairs.person_of.max() + 1), rng)
+    else:
+        order = _spread(pairs.person_of[images], _group_neighbours(features, group, rng), rng)
+    rows = np.stack([images[order], captions[order]], axis=1)  # (I, 2)
+    if len(rows) <= batch_size:
+        return rows[None]
+    steps = len(rows) // batch_size
+    return rows[: steps * batch_size].reshape(steps, batch_size, 2)
+
+
+def _one_caption_per_image(pairs: Pairs, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Choose one caption of each described picture at random: (I,) pictures and (I,) captions."""
+    shuffled = rng.permutation(len(pairs.image_of))
+    images, first = np.unique(pairs.image_of[shuffled], return_index=True)
+    return images, shuffled[first]
+
+
+def _spread(persons: np.ndarray, person_order: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Order pictures in rounds: each round takes one picture of each person, in the given order of persons."""
+    shuffled = rng.permutation(len(persons))
+    by_person = shuffled[np.argsort(persons[shuffled], kind="stable")]
+    sorted_persons = persons[by_person]
+    starts = np.searchsorted(sorted_persons, sorted_persons)
+    rounds = np.arange(len(persons)) - starts  # the how-manieth picture of its person
+    place = np.empty(len(person_order), dtype=np.int64)
+    place[person_order] = np.arange(len(person_order))
+    return by_person[np.lexsort((place[sorted_persons], rounds))]
+
+
+def _group_neighbours(features: np.ndarray, group: int, rng: np.random.Generator) -> np.ndarray:
+    """Order persons so that each block of `group` holds a random seed person and its nearest still free ones."""
+    count = len(features)
+    free = np.ones(count, dtype=bool)
+    reach = min(count, 16 * group)
+    blocks: list[np.ndarray] = []
+    seeds = rng.permutation(count)
+    for start in range(0, count, 1024):  # blocks of 1,024 rows keep the similarity matrix small
+        chunk = seeds[start : start + 1024]
+        scores = features[chunk] @ features.T  # (1024, P)
+        near = np.argpartition(-scores, reach - 1, axis=1)[:, :reach]
+        near = np.take_along_axis(near, np.argsort(-np.take_along_axis(scores, near, 1), axis=1, kind="stable"), 1)
+        for seed, candidates in zip(chunk, near, strict=True):
+            if not free[seed]:
+                continue
+            free[seed] = False
+            others = candidates[free[candidates]][: group - 1]
+            free[others] = False
+            blocks.append(np.concatenate([[seed], others]))
+    return np.concatenate([blocks[index] for index in rng.permutation(len(blocks))])

@@ -1,0 +1,75 @@
+"""Random changes of a whole batch of pictures, on tensors and after the cache.
+
+All random numbers come from one CPU generator, so the same seed gives the same pictures on every device. Mirror image
+and shift are one gather on the uint8 pixels; everything else is done in floating point on the target device.
+
+Axes: B pictures, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from passerby.training.recipe import AugmentationConfig
+
+
+def augment(pixels: Tensor, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
+    """Return randomly changed pictures in [0, 1].
+
+    Args:
+        pixels: pictures on the target device.
+        config: strengths and probabilities.
+        generator: a CPU generator; decides everything.
+
+    Shape:
+        (B, H, W, 3) uint8 -> (B, 3, H, W) float32 in channels-last memory.
+    """
+    moved = _mirror_and_shift(pixels, config, generator)  # (B, H, W, 3)
+    images = moved.permute(0, 3, 1, 2).float().div_(255)  # (B, 3, H, W), channels-last strides
+    if config.colour > 0:
+        images = _recolour(images, config.colour, generator)
+    if config.erase > 0:
+        images = _erase(images, config.erase, generator)
+    return images
+
+
+def _mirror_and_shift(pixels: Tensor, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
+    count, height, width, _ = pixels.shape
+    if config.flip == 0 and config.shift == 0:
+        return pixels
+    reach_y, reach_x = round(config.shift * height), round(config.shift * width)
+    dy = torch.randint(-reach_y, reach_y + 1, (count, 1), generator=generator)
+    dx = torch.randint(-reach_x, reach_x + 1, (count, 1), generator=generator)
+    mirrored = torch.rand((count, 1), generator=generator) < config.flip
+    rows = (torch.arange(height)[None] + dy).clamp_(0, height - 1)  # (B, H)
+    columns = torch.arange(width)[None].expand(count, width)
+    columns = torch.where(mirrored, width - 1 - columns, columns)
+    columns = (columns + dx).clamp_(0, width - 1)  # (B, W)
+    batch = torch.arange(count)[:, None, None].to(pixels.device)
+    return pixels[batch, rows[:, :, None].to(pixels.device), columns[:, None, :].to(pixels.device)]
+
+
+def _recolour(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    count = images.shape[0]
+    brightness = 1 + strength * (2 * torch.rand((count, 1), generator=generator) - 1)
+    tint = 1 + strength / 2 * (2 * torch.rand((count, 3), generator=generator) - 1)
+    gain = (brightness * tint)[:, :, None, None].to(images.device)  # (B, 3, 1, 1)
+    return (images * gain).clamp_(0, 1)
+
+
+def _erase(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Fill a rectangle with the picture's mean (Zhong et al. 2020, random erasing)."""
+    count, _, height, width = images.shape
+    draws = torch.rand((count, 5), generator=generator)
+    area = 0.02 + 0.18 * draws[:, 0]
+    aspect = torch.exp((2 * draws[:, 1] - 1) * 1.2)  # height / width from about 0.3 to 3.3
+    tall = (torch.sqrt(area * aspect) * height).clamp(1, height)
+    wide = (torch.sqrt(area / aspect) * width).clamp(1, width)
+    top, left = draws[:, 2] * (height - tall), draws[:, 3] * (width - wide)
+    y, x = torch.arange(height)[None, :, None], torch.arange(width)[None, None, :]
+    inside = (y >= top[:, None, None]) & (y < (top + tall)[:, None, None])
+    inside = inside & (x >= left[:, None, None]) & (x < (left + wide)[:, None, None])  # (B, H, W)
+    inside = inside & (draws[:, 4] < probability)[:, None, None]
+    mean = images.mean(dim=(2, 3), keepdim=True)
+    return torch.where(inside[:, None].to(images.device), mean, images)

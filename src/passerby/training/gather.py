@@ -1,0 +1,46 @@
+"""Features of all processes in one tensor, with gradients that flow back to where they came from.
+
+An in-batch contrastive loss needs every process's candidates. The backward pass adds up what each process computed
+for a row and hands it to the row's owner, so that after the data-parallel mean of parameter gradients, P processes
+with B rows each equal one process with P x B rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:  # noqa: ANN401 - autograd's own context
+        parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)  # (P * B, ...)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ANN401
+        total = gradients[0].contiguous().clone()
+        dist.all_reduce(total)
+        return total.chunk(dist.get_world_size())[dist.get_rank()]
+
+
+def gather_with_gradient(rows: Tensor) -> Tensor:
+    """Concatenate the rows of all processes in rank order; the identity when there is one process.
+
+    Shape:
+        (B, ...) -> (P * B, ...); every process must bring the same B.
+    """
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return rows
+    if rows.is_floating_point():
+        gathered = _Gather.apply(rows)
+        if not isinstance(gathered, Tensor):
+            raise TypeError("autograd returned no tensor")
+        return gathered
+    parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, rows.contiguous())
+    return torch.cat(parts)

@@ -1,0 +1,325 @@
+"""One training loop for every method.
+
+It owns what all methods share: devices and number formats (Accelerate), the learning rate, the moving average,
+clipping, logging, validation, and state that lets a killed run go on to exactly the result of an uninterrupted one.
+Every random number of step s comes from (seed, s), never from what happened before it, which is what makes that so.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from passerby.errors import CheckpointError, ConfigError
+from passerby.training.recipe import Recipe
+from passerby.training.schedule import schedule
+from passerby.training.state import clear_state, read_state, write_state
+from passerby.training.tasks.base import Selection, Task
+
+_LOG_EVERY = 10  # steps between two readings of the losses, each of which waits for the device
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run is; handed to the caller after each reading of the losses."""
+
+    step: int
+    steps: int
+    epoch: int
+    losses: dict[str, float]
+    images_per_s: float
+    seconds_left: float
+
+
+@dataclass(slots=True)
+class TrainResult:
+    """What a run came to."""
+
+    folder: Path
+    steps: int
+    seconds: float
+    best: dict[str, float] = field(default_factory=dict)
+    resumed_at: int = 0
+
+
+def train(
+    task: Task,
+    recipe: Recipe,
+    folder: Path,
+    accelerator: Accelerator,
+    on_progress: Callable[[Progress], None] | None = None,
+    save_every_s: float = 60.0,
+) -> TrainResult:
+    """Train a task to the end of its recipe, going on where an earlier call was stopped.
+
+    Args:
+        task: what to train.
+        recipe: how.
+        folder: the run: ``recipe.yaml``, ``log.jsonl``, ``state.pt`` while it runs, ``checkpoint/`` with the best model.
+        accelerator: device, processes and number format.
+        on_progress: called now and then, in the main process.
+        save_every_s: seconds between two written states.
+
+    Raises:
+        ConfigError: the folder holds a run of another recipe, or the batch cannot be cut as asked.
+        CheckpointError: the folder's state is damaged.
+    """
+    run = _Run(task, recipe, folder, accelerator)
+    run.prepare_folder()
+    run.resume()
+    started, done_before, last_save = time.perf_counter(), run.step, time.perf_counter()
+    window: list[dict[str, torch.Tensor]] = []
+    while run.epoch < recipe.optimisation.epochs:
+        for losses in run.epoch_steps():
+            window.append(losses)
+            if run.step % _LOG_EVERY == 0 or run.step == run.steps:
+                rate = (run.step - done_before) / (time.perf_counter() - started)
+                run.log_losses(window, rate, on_progress)
+                window = []
+            if time.perf_counter() - last_save >= save_every_s:
+                run.save_state()
+                last_save = time.perf_counter()
+        run.finish_epoch()
+    if accelerator.is_main_process:
+        clear_state(folder)
+    accelerator.wait_for_everyone()
+    return TrainResult(folder, run.steps, time.perf_counter() - started, run.best, done_before)
+
+
+class _Run:
+    """The moving parts of one call of `train`."""
+
+    def __init__(self, task: Task, recipe: Recipe, folder: Path, accelerator: Accelerator) -> None:
+        self.task, self.recipe, self.folder, self.accelerator = task, recipe, folder, accelerator
+        options = recipe.optimisation
+        parts = options.accumulation * accelerator.num_processes
+        if options.batch_size % parts:
+            raise ConfigError(
+                f"optimisation.batch_size={options.batch_size} cannot be cut into {options.accumulation} accumulated "
+                f"parts on {accelerator.num_processes} processes; choose a multiple of {parts}"
+            )
+        groups = [
+            {**group, "lr": options.learning_rate * group.pop("rate", 1.0)} for group in task.parameter_groups()
+        ]
+        for group in groups:
+            group["base_lr"] = group["lr"]
+        optimiser = torch.optim.AdamW(groups, lr=options.learning_rate, weight_decay=options.weight_decay)
+        if accelerator.device.type == "cpu":
+            task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model, self.optimiser = accelerator.prepare(task.model, optimiser)
+        self.average: AveragedModel | None = None
+        if options.ema > 0:
+            self.average = AveragedModel(
+                accelerator.unwrap_model(self.model),
+                multi_avg_fn=get_ema_multi_avg_fn(options.ema),
+                use_buffers=True,
+            )
+        self.epoch, self.step, self.step_in_epoch = 0, 0, 0
+        self.best: dict[str, float] = {}
+        self.plan = task.plan(0)
+        self.steps = len(self.plan) * options.epochs
+        self.factor = schedule(options.schedule, self.steps, max(1, round(options.warmup * self.steps)))
+
+    # -- the folder ---------------------------------------------------------------------------------------------
+
+    def prepare_folder(self) -> None:
+        """Write the resolved recipe, or check that the folder's run has the same one."""
+        resolved = self.recipe.to_yaml()
+        path = self.folder / "recipe.yaml"
+        if path.is_file() and path.read_text(encoding="utf-8") != resolved:
+            raise ConfigError(
+                f"{self.folder} holds a run of another recipe (see {path}); choose another folder with --out, or "
+                "remove this one"
+            )
+        if self.accelerator.is_main_process:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(resolved, encoding="utf-8")
+        self.accelerator.wait_for_everyone()
+
+    def resume(self) -> None:
+        """Take back the last written state, if there is one."""
+        state = read_state(self.folder)
+        if state is None:
+            if (self.folder / "checkpoint" / "config.json").is_file():
+                raise CheckpointError(f"{self.folder} holds a finished run; choose another folder with --out")
+            (self.folder / "log.jsonl").unlink(missing_ok=True)
+            return
+        self.accelerator.unwrap_model(self.model).load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        if self.accelerator.scaler is not None and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.task.restore(state["task"])
+        self.epoch, self.step, self.step_in_epoch = state["epoch"], state["step"], state["step_in_epoch"]
+        self.best = state["best"]
+        self.plan = state["plan"].numpy()
+        self._cut_log()
+
+    def save_state(self) -> None:
+        """Write everything that `resume` needs."""
+        if not self.accelerator.is_main_process:
+            return
+        scaler = self.accelerator.scaler
+        write_state(
+            self.folder,
+            {
+                "model": self.accelerator.unwrap_model(self.model).state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "average": self.average.state_dict() if self.average is not None else None,
+                "scaler": scaler.state_dict() if scaler is not None else None,
+                "task": self.task.state(),
+                "epoch": self.epoch,
+                "step": self.step,
+                "step_in_epoch": self.step_in_epoch,
+                "best": self.best,
+                "plan": torch.from_numpy(np.ascontiguousarray(self.plan)),
+            },
+        )
+
+    def _cut_log(self) -> None:
+        """Drop the log lines written after the state, which are about to be written again."""
+        path = self.folder / "log.jsonl"
+        if self.accelerator.is_main_process and path.is_file():
+            lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+            kept = [line for line in lines if json.loads(line)["step"] <= self.step]
+            path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+    def _log(self, row: dict[str, Any]) -> None:
+        if self.accelerator.is_main_process:
+            with (self.folder / "log.jsonl").open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(row) + "\n")
+
+    # -- steps --------------------------------------------------------------------------------------------------
+
+    def epoch_steps(self):  # noqa: ANN201 - a generator of loss dictionaries
+        """Do the remaining steps of this epoch, reading the next batch while the current one is computed."""
+        self.model.train()
+        options = self.recipe.optimisation
+        parts, processes = options.accumulation, self.accelerator.num_processes
+        with ThreadPoolExecutor(1) as reader:
+            pending: list[Future[Any]] = self._read(reader, self.step_in_epoch, parts, processes)
+            while self.step_in_epoch < len(self.plan):
+                batches = [future.result() for future in pending]
+                pending = self._read(reader, self.step_in_epoch + 1, parts, processes)
+                losses = self._step(batches)
+                self.step += 1
+                self.step_in_epoch += 1
+                yield losses
+
+    def _read(self, reader: ThreadPoolExecutor, step: int, parts: int, processes: int) -> list[Future[Any]]:
+        if step >= len(self.plan):
+            return []
+        rows = self.plan[step]  # (B, ...)
+        usable = len(rows) // (parts * processes) * parts * processes
+        chunks = rows[:usable].reshape(parts, processes, -1, *rows.shape[1:])
+        return [reader.submit(self.task.fetch, chunk[self.accelerator.process_index]) for chunk in chunks]
+
+    def _step(self, batches: list[Any]) -> dict[str, torch.Tensor]:
+        options = self.recipe.optimisation
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["base_lr"] * self.factor(self.step)
+        total: dict[str, torch.Tensor] = {}
+        for part, batch in enumerate(batches):
+            seed = _mix(self.recipe.seed, self.step, part, self.accelerator.process_index)
+            torch.manual_seed(seed)  # dropout
+            generator = torch.Generator().manual_seed(seed)
+            last = part == len(batches) - 1
+            with self.accelerator.autocast(), _sync(self.accelerator, self.model, last):
+                losses = self.task.losses(self.model, batch, generator, self.accelerator.device)
+                self.accelerator.backward(sum(losses.values()) / len(batches))  # type: ignore[arg-type]
+            for name, value in losses.items():
+                total[name] = total.get(name, 0) + value.detach() / len(batches)
+        if options.clip_norm > 0:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), options.clip_norm)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update_parameters(self.accelerator.unwrap_model(self.model))
+        return total
+
+    def log_losses(
+        self,
+        window: list[dict[str, torch.Tensor]],
+        steps_per_s: float,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        """Read the losses of the last steps, log their mean and tell the caller; refuse to go on from NaN."""
+        means = {name: float(torch.stack([row[name] for row in window]).mean()) for name in window[0]}
+        if not all(np.isfinite(value) for value in means.values()):
+            raise ConfigError(
+                f"the loss became {means} at step {self.step}; lower optimisation.learning_rate or set "
+                "optimisation.precision=fp32, then start again from the last state with the same command"
+            )
+        images = steps_per_s * self.recipe.optimisation.batch_size
+        rate = self.optimiser.param_groups[0]["lr"]
+        self._log({"step": self.step, "epoch": self.step / len(self.plan), "lr": rate, "images_per_s": images, **means})
+        if on_progress is not None and self.accelerator.is_main_process:
+            left = (self.steps - self.step) / max(steps_per_s, 1e-9)
+            on_progress(Progress(self.step, self.steps, self.epoch, means, images, left))
+
+    # -- between epochs -----------------------------------------------------------------------------------------
+
+    def averaged(self) -> nn.Module:
+        """The model that is validated and saved: the moving average where there is one."""
+        return self.average.module if self.average is not None else self.accelerator.unwrap_model(self.model)
+
+    def finish_epoch(self) -> None:
+        """Validate when it is time, keep the best, and plan the next epoch."""
+        self.epoch += 1
+        self.step_in_epoch = 0
+        last = self.epoch == self.recipe.optimisation.epochs
+        every = self.recipe.evaluation.every
+        if last or (every and self.epoch % every == 0):
+            self._validate(last)
+        if not last:
+            self.plan = self.task.plan(self.epoch)
+            self.save_state()
+        self.accelerator.wait_for_everyone()
+
+    def _validate(self, last: bool) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        model = self.averaged()
+        was_training = model.training
+        model.eval()
+        try:
+            with torch.inference_mode():
+                selection = self.task.validate(model)
+        finally:
+            model.train(was_training)
+        if selection is None:
+            if last:
+                self.task.save(model, self.folder / "checkpoint", {})
+            return
+        self._log({"step": self.step, "epoch": self.epoch, **{f"val_{k}": v for k, v in selection.figures.items()}})
+        if not self.best or selection.value > self.best["value"]:
+            self.best = _as_best(selection, self.epoch)
+            self.task.save(model, self.folder / "checkpoint", selection.figures)
+
+
+def _as_best(selection: Selection, epoch: int) -> dict[str, float]:
+    return {"value": selection.value, "epoch": float(epoch), **dict(selection.figures)}
+
+
+def _mix(*numbers: int) -> int:
+    """One 63-bit seed out of several small numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _sync(accelerator: Accelerator, model: nn.Module, last: bool):  # noqa: ANN202 - a context manager
+    """Let only the last accumulated part exchange gradients between processes."""
+    import contextlib
+
+    return contextlib.nullcontext() if last else accelerator.no_sync(model)

@@ -1,0 +1,43 @@
+"""Which number format a training run computes in, chosen from the machine at hand.
+
+bfloat16 is a large gain where the processor multiplies it in hardware (AMX or AVX-512 BF16; any recent GPU) and a
+large loss where it does not, so ``auto`` looks before it chooses.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+Precision = Literal["no", "bf16", "fp16"]
+
+
+def cpu_flags() -> frozenset[str]:
+    """The instruction-set flags of the first processor, where the system lists them; otherwise empty."""
+    listing = Path("/proc/cpuinfo")
+    if not listing.is_file():
+        return frozenset()
+    for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith("flags"):
+            return frozenset(line.partition(":")[2].split())
+    return frozenset()
+
+
+def choose_precision(wanted: str, device: torch.device) -> Precision:
+    """Turn a recipe's precision into what Accelerate is told.
+
+    Args:
+        wanted: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        device: where the training runs.
+    """
+    if wanted == "fp32":
+        return "no"
+    if wanted == "bf16":
+        return "bf16"
+    if wanted == "fp16":
+        return "fp16"
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    return "bf16" if {"amx_bf16", "avx512_bf16"} & cpu_flags() else "no"
