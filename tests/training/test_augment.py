@@ -7,7 +7,9 @@ from passerby.training.recipe import AugmentationConfig
 
 
 def pictures(count=16, height=24, width=12):
-    return torch.randint(0, 256, (count, height, width, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    return torch.randint(
+        0, 256, (count, height, width, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
 
 
 def run(config, seed=0, pixels=None):

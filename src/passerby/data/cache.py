@@ -67,7 +67,9 @@ def _digest(paths: Sequence[Path], size: tuple[int, int]) -> str:
         try:
             status = path.stat()
         except OSError as error:
-            raise DataError(f"the picture {path} cannot be read ({error.strerror}); check the data set's root") from error
+            raise DataError(
+                f"the picture {path} cannot be read ({error.strerror}); check the data set's root"
+            ) from error
         digest.update(f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:32]
 

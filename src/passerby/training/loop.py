@@ -109,9 +109,7 @@ class _Run:
                 f"optimisation.batch_size={options.batch_size} cannot be cut into {options.accumulation} accumulated "
                 f"parts on {accelerator.num_processes} processes; choose a multiple of {parts}"
             )
-        groups = [
-            {**group, "lr": options.learning_rate * group.pop("rate", 1.0)} for group in task.parameter_groups()
-        ]
+        groups = [{**group, "lr": options.learning_rate * group.pop("rate", 1.0)} for group in task.parameter_groups()]
         for group in groups:
             group["base_lr"] = group["lr"]
         optimiser = torch.optim.AdamW(groups, lr=options.learning_rate, weight_decay=options.weight_decay)

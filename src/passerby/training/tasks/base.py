@@ -41,7 +41,9 @@ class Task(Protocol):
         """Read the rows into CPU tensors; called from a reading thread."""
         ...
 
-    def losses(self, model: nn.Module, batch: Any, generator: torch.Generator, device: torch.device) -> dict[str, Tensor]:  # noqa: ANN401
+    def losses(
+        self, model: nn.Module, batch: Any, generator: torch.Generator, device: torch.device
+    ) -> dict[str, Tensor]:  # noqa: ANN401
         """Named scalar losses of one batch; their sum is minimised. `model` may be wrapped for several processes."""
         ...
 
