@@ -1,0 +1,149 @@
+"""The dual encoder: an image tower and a text tower that meet in one space, where a dot product is the score.
+
+Neither tower sees what the other sees, so a gallery is encoded once and every sentence is compared with all of it.
+
+Axes: B pictures or sentences, L token ids, D width of the shared space.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from passerby.errors import ConfigError, nearest
+from passerby.models.preprocessing import Preprocessing
+from passerby.models.towers.base import ImageTower, TextTower
+from passerby.models.towers.registry import image_tower, image_tower_options, text_tower, text_tower_options
+from passerby.nn.projection import build_projection
+
+#: Largest logit scale, as in CLIP (Radford et al. 2021, section 2.5): beyond it training becomes unstable.
+MAX_LOGIT_SCALE = 100.0
+
+_CONFIG_KEYS = ("image", "text", "embedding_dim", "projection", "tokenizer")
+_TOWER_KEYS = ("name", "options")
+
+
+class DualEncoder(nn.Module):
+    """Two towers, a projection head each, and a learned logit scale.
+
+    Args:
+        image: the image tower.
+        text: the text tower.
+        embedding_dim: D.
+        projection: registry name of both projection heads.
+        temperature: initial temperature; the logit scale is its inverse.
+    """
+
+    def __init__(
+        self,
+        image: ImageTower,
+        text: TextTower,
+        embedding_dim: int,
+        projection: str = "linear",
+        temperature: float = 0.07,
+    ) -> None:
+        super().__init__()
+        self.image_tower, self.text_tower = image, text
+        self.image_projection = build_projection(projection, image.width, embedding_dim)
+        self.text_projection = build_projection(projection, text.width, embedding_dim)
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
+        self.embedding_dim, self.projection = embedding_dim, projection
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What the pictures must look like."""
+        return self.image_tower.preprocessing
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The mapping from which `build_dual_encoder` makes a model of the same shape, nothing fetched."""
+        image, text = self.image_tower, self.text_tower
+        return {
+            "image": {"name": image.name, "options": dict(image.options)},
+            "text": {"name": text.name, "options": dict(text.options)},
+            "embedding_dim": self.embedding_dim,
+            "projection": self.projection,
+        }
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """Inverse temperature, a scalar in (0, 100]."""
+        if self.training:
+            # Clamping the parameter and not the value keeps the gradient that can lower it again.
+            with torch.no_grad():
+                self.log_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
+        return self.log_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Normalised pictures (B, 3, H, W) -> unit vectors (B, D)."""
+        return _unit(self.image_projection(self.image_tower(images)))
+
+    def encode_texts(self, ids: Tensor) -> Tensor:
+        """Token ids (B, L) int64, 0 = padding -> unit vectors (B, D)."""
+        return _unit(self.text_projection(self.text_tower(ids)))
+
+    def forward(self, images: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Encode a batch of both kinds: (B, 3, H, W), (B', L) -> (B, D), (B', D), logit scale ()."""
+        return self.encode_images(images), self.encode_texts(ids), self.logit_scale
+
+
+def build_dual_encoder(
+    config: Mapping[str, Any],
+    *,
+    image_size: tuple[int, int] | None = None,
+    vocabulary_size: int | None = None,
+    context_length: int | None = None,
+    temperature: float = 0.07,
+) -> DualEncoder:
+    """Build a dual encoder from a mapping such as ``recipe.model.model_dump()`` or a checkpoint's ``model``.
+
+    Args:
+        config: ``image`` and ``text`` (each ``name`` and optional ``options``), ``embedding_dim``, and optionally
+            ``projection``; a recipe's ``tokenizer`` may be there and is not looked at.
+        image_size: (height, width), given to an image tower that takes it unless its options name one.
+        vocabulary_size: given to a text tower that takes it unless its options name one.
+        context_length: likewise; longest sentence in tokens.
+        temperature: initial temperature.
+
+    Raises:
+        ConfigError: a key, a tower or an option is unknown or missing.
+    """
+    for key in config:
+        if key not in _CONFIG_KEYS:
+            raise ConfigError(
+                f"model.{key}: no such key; known: {', '.join(_CONFIG_KEYS)}.{nearest(key, _CONFIG_KEYS)}"
+            )
+    image_name, image_options = _tower(config, "image")
+    text_name, text_options = _tower(config, "text")
+    image_given = {"image_size": image_size}
+    text_given = {"vocabulary_size": vocabulary_size, "context_length": context_length}
+    image = image_tower(image_name, **_filled(image_given, image_tower_options(image_name), image_options))
+    text = text_tower(text_name, **_filled(text_given, text_tower_options(text_name), text_options))
+    dim = config.get("embedding_dim")
+    if not isinstance(dim, int) or dim < 1:
+        raise ConfigError(f"model.embedding_dim is {dim!r}; expected a whole number above zero")
+    return DualEncoder(image, text, dim, str(config.get("projection", "linear")), temperature)
+
+
+def _tower(config: Mapping[str, Any], kind: str) -> tuple[str, dict[str, Any]]:
+    section = config.get(kind)
+    if not isinstance(section, Mapping) or not isinstance(section.get("name"), str):
+        raise ConfigError(f"model.{kind} is {section!r}; expected a mapping with the tower's registry name as 'name'")
+    for key in section:
+        if key not in _TOWER_KEYS:
+            raise ConfigError(f"model.{kind}.{key}: no such key; a tower has 'name' and 'options'")
+    return section["name"], dict(section.get("options") or {})
+
+
+def _filled(given: Mapping[str, Any], accepted: set[str], options: Mapping[str, Any]) -> dict[str, Any]:
+    usable = {key: value for key, value in given.items() if value is not None and key in accepted}
+    return {**usable, **options}
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    # In float32 whatever the precision around it: a norm in half precision moves scores in the third digit.
+    return nn.functional.normalize(vectors.float(), dim=-1)

@@ -1,0 +1,74 @@
+"""What every tower offers: tokens, a pooled vector, and the options that rebuild it without fetching anything.
+
+Tokens and pooling are separate so that an attention mechanism or a re-ranker can stand between them.
+
+Axes: B pictures or sentences, T tokens, L token ids, C channels of a token, D width of the pooled vector.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from passerby.models.preprocessing import Preprocessing
+
+__all__ = ["ImageTower", "Preprocessing", "TextTower", "Tower"]
+
+
+class Tower(nn.Module, ABC):
+    """A network that turns pictures or sentences into one vector each.
+
+    Attributes:
+        width: D, the width of the pooled vector.
+        name: registry name, set by the factory.
+        options: what `structure` returned for the options it was built with, set by the factory.
+    """
+
+    width: int
+    name: str = ""
+    options: Mapping[str, Any] = {}  # noqa: RUF012 - replaced on every instance by the factory
+
+    def structure(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options that build a tower of the same shape with nothing downloaded; stored in the checkpoint."""
+        return dict(options)
+
+
+class ImageTower(Tower):
+    """A tower for pictures; `preprocessing` says what its input must look like."""
+
+    preprocessing: Preprocessing
+
+    @abstractmethod
+    def tokens(self, images: Tensor) -> Tensor:
+        """Normalised pictures (B, 3, H, W) -> (B, T, C)."""
+
+    @abstractmethod
+    def pool(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Tokens (B, T, C), optional mask (B, T) of those that count -> (B, D)."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised pictures (B, 3, H, W) -> (B, D)."""
+        return self.pool(self.tokens(images))
+
+
+class TextTower(Tower):
+    """A tower for sentences; it never sees a picture, by type. Id 0 is padding."""
+
+    @abstractmethod
+    def tokens(self, ids: Tensor) -> Tensor:
+        """Token ids (B, L) int64 -> (B, L, C)."""
+
+    @abstractmethod
+    def pool(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Tokens (B, L, C) and the mask (B, L) of those that count -> (B, D)."""
+
+    def mask(self, ids: Tensor) -> Tensor:
+        """Which ids are words: (B, L) int64 -> (B, L) bool."""
+        return ids != 0
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Token ids (B, L) int64 -> (B, D)."""
+        return self.pool(self.tokens(ids), self.mask(ids))
