@@ -158,9 +158,19 @@ def test_draft_decodes_near_the_wanted_size_and_not_below_twice_of_it():
     assert decode_image(sideways, at_least=(96, 48)).shape == (200, 100, 3)
 
 
+def test_large_pictures_of_every_format_are_reduced():
+    pixels = picture(1600, 800)
+    whole = resize_image(pixels, (96, 48)).astype(int)
+    for source in (encode(pixels), encode(pixels, "WEBP", lossless=True), Image.fromarray(pixels)):
+        reduced = decode_image(source, at_least=(96, 48))
+        assert reduced.shape == (200, 100, 3)
+        assert np.abs(resize_image(reduced, (96, 48)) - whole).mean() < 1.0
+    assert decode_image(encode(picture(1600, 30)), at_least=(96, 48)).shape == (1600, 30, 3)
+
+
 def test_the_callers_pillow_image_is_left_alone():
     image = Image.open(io.BytesIO(encode(picture(800, 400), "JPEG")))
-    assert decode_image(image, at_least=(20, 10)).shape == (800, 400, 3)
+    assert decode_image(image, at_least=(20, 10)).shape == (40, 20, 3)
     assert image.size == (400, 800)
 
 

@@ -30,6 +30,8 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 _EXPECTED = "expected a JPEG, PNG, WebP or BMP picture"
+#: How much larger than asked for a picture stays; Pillow's own two-step resize calls 2 hardly distinguishable from 1.
+_SPARE = 2
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -79,8 +81,9 @@ def decode_image(source: ImageSource, at_least: tuple[int, int] | None = None, n
 
     Args:
         source: a path, the bytes of a picture file, a Pillow image, or pixels (H, W), (H, W, 3) or (H, W, 4) uint8.
-        at_least: (height, width) that the caller will resize to. A JPEG far larger than that is decoded at 1/2, 1/4
-            or 1/8 of its size, but never below twice this size, so that the resize still has pixels to average.
+        at_least: (height, width) that the caller will resize to. A far larger picture is reduced by a whole factor
+            on the way (a JPEG while it is decoded), but never below twice this size, so that the resize still has
+            pixels to average. An array is not reduced.
         name: what errors call the picture; the path where the source is one.
 
     Shape:
@@ -93,13 +96,13 @@ def decode_image(source: ImageSource, at_least: tuple[int, int] | None = None, n
         return _check_pixels(source, name or "the array")
     if isinstance(source, Image.Image):
         label = name or getattr(source, "filename", "") or f"the Pillow image of mode {source.mode}"
-        return _decode(source, None, str(label))  # a draft would change the caller's own image
+        return _decode(source, at_least, str(label), draft=False)  # a draft would change the caller's own image
     label = name or (str(source) if isinstance(source, Path | str) else f"the picture of {len(source)} bytes")
     encoded = source if isinstance(source, bytes) else read_image_file(source)
     if len(encoded) > MAX_FILE_BYTES:
         raise _too_large(label, f"{len(encoded) / 1e6:.0f} MB", f"{MAX_FILE_BYTES // 1_000_000} MB")
     with _open(encoded, label) as image:
-        return _decode(image, at_least, label)
+        return _decode(image, at_least, label, draft=True)
 
 
 def resize_image(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -126,7 +129,7 @@ def _open(encoded: bytes, label: str) -> Image.Image:
         raise _damaged(label, error) from error
 
 
-def _decode(image: Image.Image, at_least: tuple[int, int] | None, label: str) -> np.ndarray:
+def _decode(image: Image.Image, at_least: tuple[int, int] | None, label: str, *, draft: bool) -> np.ndarray:
     width, height = image.size
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         raise _too_large(label, f"{width} x {height} pixels", f"{MAX_PIXELS // 1_000_000} megapixels, side {MAX_SIDE}")
@@ -136,15 +139,18 @@ def _decode(image: Image.Image, at_least: tuple[int, int] | None, label: str) ->
         # A PNG may carry its EXIF block behind the pixels, and asking for it there decodes them: JPEG first.
         is_jpeg = image.format in ("JPEG", "MPO")
         orientation = _orientation(image) if is_jpeg else 1
-        if is_jpeg and at_least is not None:
+        if draft and is_jpeg and at_least is not None:
             wanted = at_least if orientation in _SIDEWAYS else at_least[::-1]  # Pillow says (width, height)
-            image.draft(None, (2 * wanted[0], 2 * wanted[1]))
+            image.draft(None, (_SPARE * wanted[0], _SPARE * wanted[1]))
         image.load()
         if not is_jpeg:
             orientation = _orientation(image)
         image = _to_rgb(image)
         if orientation in _UPRIGHT:
             image = image.transpose(_UPRIGHT[orientation])
+        if at_least is not None:
+            factor = min(image.height // (_SPARE * at_least[0]), image.width // (_SPARE * at_least[1]))
+            image = image.reduce(factor) if factor > 1 else image
         return np.array(image)
     except Exception as error:  # as above
         raise _damaged(label, error) from error
