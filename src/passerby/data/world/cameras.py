@@ -1,0 +1,132 @@
+"""The cameras of the street: what each does to colours, sharpness and noise, and under which light.
+
+A camera is a frozen record; `expose` is the whole way from scene colours to the crop that a real system would have
+stored (JPEG compression excepted, which is done by whoever writes the file).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """One camera.
+
+    Attributes:
+        name: as it is written into file names.
+        scenery: the place it looks at, a key of `scenery.PLACES`.
+        gains: factors on red, green and blue: its white balance.
+        gamma: exponent on 0..1; above 1 darkens.
+        contrast: factor about middle grey.
+        saturation: factor on the distance from grey.
+        rows: picture height below which it cannot resolve a person, in pixels.
+        blur: radius in per cent of the crop height.
+        noise: standard deviation in grey levels by day.
+        tilt: how far it looks down, degrees.
+        jpeg_quality: of the files it writes.
+        crop_rows: range of the natural height of its crops.
+    """
+
+    name: str
+    scenery: str
+    gains: tuple[float, float, float]
+    gamma: float
+    contrast: float
+    saturation: float
+    rows: int
+    blur: float
+    noise: float
+    tilt: float
+    jpeg_quality: int
+    crop_rows: tuple[int, int]
+
+
+CAMERAS: tuple[Camera, ...] = (
+    Camera("c01", "street", (1.02, 1.00, 0.98), 0.98, 1.05, 1.05, 384, 0.0, 2.5, 6.0, 92, (220, 384)),
+    Camera("c02", "shop", (1.14, 1.00, 0.80), 0.94, 1.02, 1.00, 260, 0.15, 4.0, 12.0, 85, (180, 330)),
+    Camera("c03", "park", (0.94, 1.04, 0.96), 1.06, 1.10, 1.12, 220, 0.2, 4.0, 9.0, 80, (150, 300)),
+    Camera("c04", "station", (0.86, 1.00, 1.14), 1.14, 0.92, 0.82, 150, 0.3, 7.0, 20.0, 70, (100, 220)),
+    Camera("c05", "crossing", (1.06, 0.98, 1.02), 0.84, 0.88, 0.86, 190, 0.25, 5.0, 14.0, 75, (120, 260)),
+    Camera("c06", "car park", (0.92, 1.05, 0.90), 1.20, 1.06, 0.78, 130, 0.4, 8.0, 24.0, 62, (100, 190)),
+    Camera("c07", "arcade", (1.08, 0.96, 1.06), 1.02, 1.12, 0.95, 170, 0.3, 6.0, 16.0, 72, (110, 240)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    """A time of day: exposure, tint, saturation, noise factor, and the direction and share of ambient light."""
+
+    exposure: float
+    tint: tuple[float, float, float]
+    saturation: float
+    noise: float
+    direction: tuple[float, float, float, float]
+    ground_shadow: float
+
+
+LIGHTS: MappingProxyType[str, Light] = MappingProxyType(
+    {
+        "day": Light(1.04, (1.02, 1.0, 0.97), 1.05, 1.0, (-0.42, -0.25, 0.86, 0.46), 0.55),
+        "shade": Light(0.86, (0.95, 1.0, 1.07), 0.90, 1.2, (-0.15, -0.20, 0.95, 0.62), 0.40),
+        "night": Light(0.60, (1.12, 1.0, 0.80), 0.72, 2.2, (0.45, -0.35, 0.80, 0.40), 0.45),
+    }
+)
+
+
+@cache
+def _response(camera: int, light: str) -> tuple[int, ...]:
+    """The 3 x 256 table from scene value to camera value."""
+    eye, sky = CAMERAS[camera], LIGHTS[light]
+    value = np.arange(256, dtype=np.float64) / 255
+    rows = []
+    for gain, tint in zip(eye.gains, sky.tint, strict=True):
+        out = np.clip(value * gain * tint * sky.exposure, 0, 1) ** eye.gamma
+        out = (out - 0.5) * eye.contrast + 0.5
+        rows.append(np.clip(out * 255 + 0.5, 0, 255).astype(np.uint8))
+    return tuple(int(entry) for entry in np.concatenate(rows))
+
+
+@cache
+def _grain() -> np.ndarray:
+    """A tile of sensor noise, (512, 512, 3) int16, standard deviation 64."""
+    rng = np.random.default_rng(5)
+    shared = rng.normal(0, 1, size=(512, 512, 1))
+    return (64 * (0.75 * shared + 0.66 * rng.normal(0, 1, size=(512, 512, 3)))).astype(np.int16)
+
+
+def expose(scene: Image.Image, camera: int, light: str, rng: np.random.Generator) -> np.ndarray:
+    """Take the picture: optics, colours, sensor.
+
+    Args:
+        scene: RGB, the colours of the world at the size of the crop.
+        camera: index into CAMERAS.
+        light: a key of LIGHTS.
+        rng: decides where the noise tile is cut.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    eye, sky = CAMERAS[camera], LIGHTS[light]
+    width, height = scene.size
+    if height > eye.rows:
+        small = (max(round(width * eye.rows / height), 1), eye.rows)
+        scene = scene.resize(small, Image.Resampling.BOX).resize((width, height), Image.Resampling.BILINEAR)
+    if eye.blur * height / 100 >= 0.15:
+        scene = scene.filter(ImageFilter.BoxBlur(eye.blur * height / 100))
+    saturation = eye.saturation * sky.saturation
+    grey = scene.convert("L").convert("RGB")
+    scene = Image.blend(grey, scene, saturation).point(_response(camera, light))
+    down, right = (int(start) for start in rng.integers(0, 512, size=2))
+    strength = round(eye.noise * sky.noise * 4)
+    tile = _grain()
+    rows, columns = np.arange(down, down + height) & 511, np.arange(right, right + width) & 511
+    noise = tile[rows[:, None], columns[None, :]] * np.int16(strength)
+    noise >>= 8
+    noise += np.asarray(scene)
+    return np.clip(noise, 0, 255).astype(np.uint8)

@@ -1,0 +1,386 @@
+"""The wardrobe: how tops, outer garments, bottoms and shoes are cut to a figure.
+
+Each garment is a handful of tubes and patches. What tells two values of an attribute apart (a collar, a hem, ribbed
+cuffs, a row of buttons, the length of a sleeve) is drawn large enough to be seen at 128 x 64.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from passerby.data.world.attributes import COLOURS, HAIR_COLOURS, SKIN_TONES, Identity
+from passerby.data.world.canvas import STATIONS, Fabric
+from passerby.data.world.figure import TORSO_BOTTOM, Figure
+
+RGB = tuple[float, float, float]
+_SNUG = [1.0] * STATIONS
+
+
+class Wardrobe:
+    """The dyed fabrics of one person: attribute colours with that person's small shift."""
+
+    def __init__(self, identity: Identity) -> None:
+        rng = np.random.default_rng((identity.tint, 7))
+        shift = rng.normal(0.0, 6.0, size=(6, 3))
+        light = rng.normal(0.0, 0.05, size=6)
+        names = ("top_colour", "outer_colour", "bottom_colour", "shoes_colour", "bag_colour", "carried_colour")
+        for index, name in enumerate(names):
+            base = COLOURS[getattr(identity, name)]
+            setattr(self, name, _dye(base, 1 + light[index], shift[index]))
+        self.headwear_colour = _dye(COLOURS[identity.headwear_colour], 1 + light[5], shift[4])
+        self.hair = _dye(HAIR_COLOURS[identity.hair_colour], 1 + light[0], shift[0] * 0.4)
+        self.skin = Fabric(_dye(SKIN_TONES[identity.skin], 1 + light[1] * 0.5, shift[1] * 0.3), folds=0.0, gloss=0.12)
+        self.accent = _contrast(self.top_colour)
+        plain = identity.top_pattern if identity.top_pattern != "plain" else "plain"
+        weave = {"sweater": "knit", "shirt": "smooth"}.get(identity.top, "smooth")
+        self.top = Fabric(self.top_colour, self.accent, plain, weave)
+        self.sleeve = self.top
+        if identity.top_pattern == "logo":
+            self.sleeve = Fabric(self.top_colour, self.accent, "plain", weave)
+        if identity.top_pattern == "two-tone":
+            self.sleeve = Fabric(self.accent, self.accent, "plain", weave)
+        weave = {"jacket": "smooth", "coat": "felt", "hoodie": "felt", "vest": "quilt", "none": "smooth"}[
+            identity.outer
+        ]
+        self.outer = Fabric(self.outer_colour, _shade(self.outer_colour, 0.7), "plain", weave)
+        weave = "denim" if identity.bottom == "jeans" else "smooth"
+        second = (226.0, 170.0, 96.0) if identity.bottom == "jeans" else _contrast(self.bottom_colour)
+        pattern = identity.bottom_pattern
+        self.bottom = Fabric(self.bottom_colour, second, "pinstripe" if pattern == "striped" else pattern, weave)
+
+
+def _dye(base: tuple[int, int, int], light: float, shift: np.ndarray) -> RGB:
+    red, green, blue = (
+        min(max(value * light + float(move), 6.0), 250.0) for value, move in zip(base, shift, strict=True)
+    )
+    return red, green, blue
+
+
+def _shade(colour: RGB, factor: float) -> RGB:
+    return colour[0] * factor, colour[1] * factor, colour[2] * factor
+
+
+def _contrast(colour: RGB) -> RGB:
+    """The second colour of a pattern: off-white on dark cloth, dark navy on light cloth."""
+    bright = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
+    return (236.0, 234.0, 228.0) if bright < 130 else (44.0, 44.0, 62.0)
+
+
+def dress_legs(figure: Figure, wardrobe: Wardrobe) -> None:
+    """Draw legs, shoes and the lower garment."""
+    person = figure.identity
+    long = person.bottom in ("trousers", "jeans")
+    far_first = sorted((0, 1), key=lambda side: figure.depth(figure.legs[side][0]))
+    for rank, side in enumerate(far_first):
+        _leg(figure, wardrobe, side, -0.30 + 0.04 * rank)
+        _shoe(figure, wardrobe, side, -0.295 + 0.04 * rank)
+    seat = Fabric(*wardrobe.bottom[:3], wardrobe.bottom.weave)
+    if long or person.bottom == "shorts":
+        figure.canvas.fill(figure.torso, "bottom", seat, -0.20, along=(0.74, 1.0), caps=(0, 0.25), inflate=1.03)
+    if person.bottom in ("skirt", "long skirt"):
+        bottom = 0.315 if person.bottom == "skirt" else 0.085
+        loose = list(_SNUG)
+        tube = figure.shell(bottom, loose, flare=0.030 if person.bottom == "skirt" else 0.045)
+        start = 0.28 / (0.845 - bottom)
+        figure.canvas.fill(
+            tube,
+            "bottom",
+            wardrobe.bottom._replace(weave="pleats"),
+            -0.18,
+            along=(start, 1.0),
+            caps=(0, 0.10),
+            inflate=1.03,
+            shadow=0.5,
+        )
+
+
+def _leg(figure: Figure, wardrobe: Wardrobe, side: int, depth: float) -> None:
+    """One leg: skin or trouser leg, thigh over shin."""
+    hip, knee, ankle = figure.legs[side]
+    bulk = 0.5 + 0.5 * figure.bulk
+    bottom = figure.identity.bottom
+    if bottom in ("trousers", "jeans"):
+        slim = 1.0 if bottom == "trousers" else 0.92
+        shin = figure.limb(knee, (ankle[0], ankle[1] - 0.012, ankle[2]), 0.046 * bulk, 0.036 * slim * bulk)
+        thigh = figure.limb(hip, knee, 0.066 * bulk, 0.047 * bulk)
+        figure.canvas.fill(shin, "bottom", wardrobe.bottom, depth, caps=(0.8, 0.1), shadow=0.35)
+        figure.canvas.fill(thigh, "bottom", wardrobe.bottom, depth, caps=(0.4, 0.6))
+        if bottom == "jeans":
+            hem = wardrobe.bottom._replace(colour=_lighter(wardrobe.bottom.colour), weave="smooth", pattern="plain")
+            figure.canvas.fill(shin, "bottom", hem, depth, along=(0.90, 1.0), caps=(0, 0.1), inflate=1.08)
+        return
+    shin = figure.limb(knee, ankle, 0.040 * bulk, 0.022 * bulk)
+    thigh = figure.limb(hip, knee, 0.060 * bulk, 0.041 * bulk)
+    figure.canvas.fill(shin, "skin", wardrobe.skin, depth, caps=(0.9, 0.4), shadow=0.3)
+    figure.canvas.fill(thigh, "skin", wardrobe.skin, depth, caps=(0.3, 0.7))
+    if bottom == "shorts":
+        figure.canvas.fill(
+            thigh, "bottom", wardrobe.bottom, depth, along=(0.0, 0.84), caps=(0.4, 0.1), inflate=1.22, shadow=0.4
+        )
+
+
+def _lighter(colour: RGB) -> RGB:
+    return tuple(value + (255 - value) * 0.35 for value in colour)  # type: ignore[return-value]
+
+
+def _shoe(figure: Figure, wardrobe: Wardrobe, side: int, depth: float) -> None:
+    """One foot in its shoe."""
+    _, knee, ankle = figure.legs[side]
+    kind = figure.identity.shoes
+    out = 0.018 if side == 0 else -0.018
+    floor = max(ankle[1] - 0.030, 0.010)
+    heel = (ankle[0] - out * 0.3, floor + 0.006, ankle[2] - 0.026)
+    toe = (ankle[0] + out, floor, ankle[2] + (0.108 if kind == "dress shoes" else 0.096))
+    colour = wardrobe.shoes_colour
+    leather = Fabric(colour, gloss=0.8 if kind == "dress shoes" else 0.15, folds=0.2)
+    canvas = figure.canvas
+    nearer = depth + (0.004 if figure.depth(toe) > figure.depth(heel) else -0.012)
+    foot = figure.limb(heel, toe, 0.024, 0.027 if kind != "dress shoes" else 0.018)
+    if kind == "sandals":
+        canvas.fill(foot, "skin", wardrobe.skin, nearer, caps=(1, 1), inflate=0.9)
+        for first in (0.22, 0.62):
+            canvas.fill(foot, "shoes", leather, nearer, along=(first, first + 0.22), inflate=1.08)
+        sole = figure.limb((heel[0], heel[1] - 0.017, heel[2]), (toe[0], toe[1] - 0.017, toe[2]), 0.011, 0.011)
+        canvas.fill(sole, "shoes", leather, nearer - 0.001, caps=(1, 1), inflate=1.3)
+        return
+    collar = (ankle[0], ankle[1] + (0.115 if kind == "boots" else 0.012), ankle[2])
+    if kind == "boots":
+        share = 0.115 / 0.225
+        collar = tuple(a + (k - a) * share for a, k in zip(ankle, knee, strict=True))
+    shaft = figure.limb(
+        collar,
+        (ankle[0], floor + 0.004, ankle[2]),
+        0.043 if kind == "boots" else 0.027,
+        0.031 if kind == "boots" else 0.027,
+    )
+    canvas.fill(shaft, "shoes", leather, nearer, caps=(0.1, 0.6), shadow=0.25)
+    canvas.fill(foot, "shoes", leather, nearer, caps=(1, 1))
+    if kind == "boots":
+        canvas.fill(shaft, "shoes", leather._replace(colour=_shade(colour, 0.7)), nearer, along=(0, 0.16), inflate=1.06)
+    if kind == "sneakers":
+        white = Fabric((236, 236, 232), folds=0.0)
+        sole = figure.limb((heel[0], heel[1] - 0.019, heel[2]), (toe[0], toe[1] - 0.020, toe[2]), 0.010, 0.010)
+        canvas.fill(sole, "shoes", white, nearer, caps=(1, 1), inflate=1.25)
+        canvas.fill(foot, "shoes", white, nearer, along=(0.45, 0.62), across=(-0.75, 0.55))
+    if kind == "dress shoes":
+        heel_block = figure.limb((heel[0], heel[1] - 0.008, heel[2]), (heel[0], heel[1] - 0.024, heel[2]), 0.016, 0.016)
+        canvas.fill(heel_block, "shoes", leather._replace(colour=_shade(colour, 0.5)), nearer)
+
+
+def dress_torso(figure: Figure, wardrobe: Wardrobe) -> None:
+    """Draw the upper body: skin, top, outer garment."""
+    person = figure.identity
+    canvas = figure.canvas
+    neck = figure.limb(figure.bent((0, 0.895, 0.004)), figure.bent((0, 0.825, -0.004)), 0.028, 0.034)
+    canvas.fill(neck, "skin", wardrobe.skin, -0.02, caps=(0, 0.4))
+    canvas.fill(figure.torso, "skin", wardrobe.skin, -0.021, along=(0.0, 0.5))
+    _top(figure, wardrobe)
+    if person.outer != "none":
+        _outer(figure, wardrobe)
+
+
+def _top(figure: Figure, wardrobe: Wardrobe) -> None:
+    """Draw the trunk of the top, its neckline and its front."""
+    person, canvas = figure.identity, figure.canvas
+    loose = 1.05 if person.top in ("sweater", "shirt") else 1.0
+    low = {"sweater": 0.455, "shirt": 0.440, "t-shirt": 0.465, "tank top": 0.475}[person.top]
+    tube = figure.shell(low, [loose] * STATIONS)
+    if person.top == "tank top":
+        canvas.fill(tube, "top", wardrobe.top, 0.0, along=(0.24, 1.0), caps=(0, 0.12), inflate=1.02, shadow=0.3)
+        for first, last in ((-38.0, -20.0), (20.0, 38.0), (142.0, 160.0), (200.0, 218.0)):
+            seen = figure.span(first - 14, last + 14)
+            if seen:
+                canvas.fill(tube, "top", wardrobe.sleeve, 0.0, along=(0.02, 0.27), across=seen, inflate=0.98)
+        return
+    canvas.fill(tube, "top", wardrobe.top, 0.0, along=(0.015, 1.0), caps=(0, 0.12), inflate=1.03, shadow=0.3)
+    front = figure.span(-40, 40)
+    dark = wardrobe.sleeve._replace(colour=_shade(wardrobe.sleeve.colour, 0.72), pattern="plain")
+    if person.top == "t-shirt" and front:
+        middle = (front[0] + front[1]) / 2
+        canvas.fill(
+            tube,
+            "skin",
+            wardrobe.skin,
+            0.0,
+            along=(0.0, 0.10),
+            across=(front[0], front[1], middle - 0.12, middle + 0.12),
+        )
+    if person.top == "sweater":
+        canvas.fill(tube, "top", dark._replace(weave="rib"), 0.0, along=(0.92, 1.0), caps=(0, 0.12), inflate=1.03)
+        canvas.fill(tube, "top", dark._replace(weave="rib"), 0.0, along=(-0.03, 0.055), inflate=1.05)
+    if person.top == "shirt":
+        _shirt_front(figure, wardrobe, tube)
+
+
+def _shirt_front(figure: Figure, wardrobe: Wardrobe, tube: int) -> None:
+    """Collar, placket and buttons of a shirt."""
+    canvas = figure.canvas
+    collar = Fabric(_lighter(wardrobe.top_colour), folds=0.2)
+    dark = Fabric(wardrobe.accent, folds=0.0)
+    for first, last, lean in ((-75.0, -4.0, 1.0), (4.0, 75.0, -1.0)):
+        seen = figure.span(first, last)
+        if seen:
+            shift = 0.10 * lean
+            canvas.fill(
+                tube,
+                "top",
+                collar,
+                0.0,
+                along=(-0.03, 0.13),
+                across=(*seen, seen[0] + max(shift, 0) * 2, seen[1] + min(shift, 0) * 2),
+                inflate=1.06,
+            )
+    back = figure.span(75, 285)
+    if back:
+        canvas.fill(tube, "top", collar, 0.0, along=(-0.03, 0.05), across=back, inflate=1.10)
+    placket = figure.span(-5, 5)
+    if placket:
+        canvas.fill(
+            tube, "top", Fabric(_shade(wardrobe.top_colour, 0.78), folds=0.0), 0.0, along=(0.1, 0.99), across=placket
+        )
+        middle = (placket[0] + placket[1]) / 2
+        for level in (0.22, 0.40, 0.58, 0.76):
+            canvas.fill(tube, "top", dark, 0.0, along=(level, level + 0.028), across=(middle - 0.035, middle + 0.035))
+
+
+def _outer(figure: Figure, wardrobe: Wardrobe) -> None:
+    """Draw the trunk of the outer garment; open fronts show the top in a strip."""
+    person, canvas = figure.identity, figure.canvas
+    low = {"jacket": 0.450, "coat": 0.270, "hoodie": 0.440, "vest": 0.460}[person.outer]
+    loose = {"jacket": 1.09, "coat": 1.11, "hoodie": 1.12, "vest": 1.16}[person.outer]
+    widths = [loose if index else 1.3 for index in range(STATIONS)]
+    tube = figure.shell(low, widths, flare=0.02 if person.outer == "coat" else 0.0)
+    cloth, dark = wardrobe.outer, Fabric(_shade(wardrobe.outer_colour, 0.66), folds=0.2)
+    if person.outer_front == "closed":
+        canvas.fill(tube, "outer", cloth, 0.01, along=(0.0, 1.0), caps=(0, 0.10), shadow=0.5)
+    else:
+        for first, last in ((-180.0, -24.0), (24.0, 180.0)):
+            seen = figure.span(first, last)
+            if seen:
+                gap = figure.span(first + 9, last) if first < 0 else figure.span(first, last - 9)
+                canvas.fill(tube, "outer", cloth, 0.01, across=seen, caps=(0, 0.04), shadow=0.5)
+                del gap
+    _outer_details(figure, wardrobe, tube, dark)
+
+
+def _outer_details(figure: Figure, wardrobe: Wardrobe, tube: int, dark: Fabric) -> None:
+    """Zips, lapels, buttons, hoods, cuffs: what tells a jacket from a coat, a hoodie and a vest."""
+    person, canvas = figure.identity, figure.canvas
+    line = figure.span(-3, 3)
+    middle = (line[0] + line[1]) / 2 if line else 0.0
+    closed = person.outer_front == "closed"
+    if person.outer in ("jacket", "vest") and closed and line:
+        canvas.fill(
+            tube,
+            "outer",
+            Fabric((205, 205, 205), folds=0.0),
+            0.011,
+            along=(0.04, 0.97),
+            across=(middle - 0.03, middle + 0.03),
+        )
+    if person.outer == "jacket":
+        canvas.fill(tube, "outer", dark, 0.011, along=(-0.04, 0.055), inflate=1.02) if closed else None
+        for first, last in ((-180.0, -24.0), (24.0, 180.0)):
+            seen = figure.span(first, last) if not closed else None
+            if seen:
+                canvas.fill(tube, "outer", dark, 0.011, along=(0.93, 1.0), across=seen, caps=(0, 0.04))
+        if closed:
+            canvas.fill(tube, "outer", dark._replace(weave="rib"), 0.011, along=(0.92, 1.0), caps=(0, 0.1))
+    if person.outer == "coat":
+        for first, last, lean in ((-62.0, -16.0, 1.0), (16.0, 62.0, -1.0)):
+            seen = figure.span(first, last)
+            if seen:
+                inner = (seen[1], seen[1]) if lean > 0 else (seen[0], seen[0])
+                canvas.fill(
+                    tube, "outer", dark, 0.011, along=(0.0, 0.30), across=(*seen, inner[0] - 0.04, inner[1] + 0.04)
+                )
+        if closed and line:
+            for level in (0.36, 0.48, 0.60):
+                for offset in (-0.16, 0.12):
+                    canvas.fill(
+                        tube,
+                        "outer",
+                        Fabric((26, 24, 24), gloss=0.6, folds=0),
+                        0.011,
+                        along=(level, level + 0.022),
+                        across=(middle + offset, middle + offset + 0.10),
+                    )
+        belt_back = figure.span(110, 250)
+        if belt_back:
+            canvas.fill(tube, "outer", dark, 0.011, along=(0.42, 0.47), across=belt_back)
+    if person.outer == "hoodie":
+        hood = figure.limb(figure.bent((0, 0.875, -0.045)), figure.bent((0, 0.800, -0.060)), 0.062, 0.066)
+        canvas.fill(
+            hood,
+            "outer",
+            wardrobe.outer,
+            0.012 if abs(figure.yaw % 360 - 180) < 95 else -0.03,
+            caps=(0.7, 0.9),
+            shadow=0.4,
+        )
+        if line:
+            for offset in (-0.20, 0.14):
+                canvas.fill(
+                    tube,
+                    "outer",
+                    Fabric((240, 240, 236), folds=0.0),
+                    0.011,
+                    along=(0.08, 0.30),
+                    across=(middle + offset, middle + offset + 0.06),
+                )
+        pocket = figure.span(-38, 38)
+        if pocket and closed:
+            canvas.fill(
+                tube,
+                "outer",
+                dark,
+                0.011,
+                along=(0.66, 0.88),
+                across=(pocket[0] * 0.75 + middle * 0.25, pocket[1] * 0.75 + middle * 0.25, *pocket),
+            )
+
+
+def dress_arms(figure: Figure, wardrobe: Wardrobe) -> None:
+    """Draw both arms with their sleeves, the far one behind the body."""
+    person = figure.identity
+    for side in (0, 1):
+        top, elbow, wrist = figure.arms[side]
+        depth = 0.05 if figure.depth(top) > -0.045 else -0.15
+        if abs(figure.depth(top)) <= 0.045 and figure.depth(wrist) < -0.05:
+            depth = -0.10
+        _arm(figure, wardrobe, (top, elbow, wrist), depth, person)
+
+
+def _arm(figure: Figure, wardrobe: Wardrobe, joints: tuple, depth: float, person: Identity) -> None:
+    """One arm: skin, the sleeve of the top, the sleeve of the outer garment, the hand."""
+    top, elbow, wrist = joints
+    canvas, bulk = figure.canvas, 0.55 + 0.45 * figure.bulk
+    man = 1.0 if person.gender == "man" else 0.88
+    hand_end = tuple(w + (w - e) * 0.36 for e, w in zip(elbow, wrist, strict=True))
+    hand = figure.limb(wrist, hand_end, 0.019, 0.016)
+    upper = figure.limb(top, elbow, 0.038 * bulk * man, 0.031 * bulk * man)
+    lower = figure.limb(elbow, wrist, 0.031 * bulk * man, 0.022 * bulk * man)
+    canvas.fill(hand, "skin", wardrobe.skin, depth, caps=(0.6, 0.9), shadow=0.3)
+    sleeved = person.outer in ("jacket", "coat", "hoodie")
+    if sleeved:
+        layers = [("outer", wardrobe.outer, 1.22)]
+    elif person.top in ("shirt", "sweater"):
+        layers = [("top", wardrobe.sleeve, 1.14)]
+    else:
+        layers = []
+    for part, cloth, loose in layers:
+        canvas.fill(lower, part, cloth, depth, along=(0, 0.97), caps=(0.8, 0.1), inflate=loose * 1.08, shadow=0.4)
+        canvas.fill(upper, part, cloth, depth, caps=(0.85, 0.7), inflate=loose)
+        if person.top == "sweater" or sleeved:
+            cuff = Fabric(_shade(cloth.colour, 0.7), folds=0.0, weave="rib")
+            canvas.fill(lower, part, cuff, depth, along=(0.86, 1.0), inflate=loose * 1.12)
+        elif person.top == "shirt":
+            canvas.fill(
+                lower, part, Fabric(_lighter(cloth.colour), folds=0.0), depth, along=(0.88, 1.0), inflate=loose * 1.12
+            )
+    if layers:
+        return
+    canvas.fill(lower, "skin", wardrobe.skin, depth, caps=(0.8, 0.5), shadow=0.35)
+    canvas.fill(upper, "skin", wardrobe.skin, depth, caps=(0.9, 0.7))
+    if person.top == "t-shirt":
+        canvas.fill(upper, "top", wardrobe.sleeve, depth, along=(0.0, 0.62), caps=(0.95, 0.1), inflate=1.26, shadow=0.4)
