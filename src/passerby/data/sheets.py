@@ -7,10 +7,13 @@ whatever they hold, they are drawn inside their box or cut with an ellipsis, and
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -305,6 +308,29 @@ def fit_picture(picture: Picture, box_hw: tuple[int, int]) -> Image.Image:
     scaled = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     mat.paste(scaled, ((width - size[0]) // 2, (height - size[1]) // 2))
     return mat
+
+
+def save_sheet(sheet: Image.Image, path: Path) -> Path:
+    """Write a sheet as PNG, whole or not at all; an existing file is replaced, missing folders are made.
+
+    Returns:
+        the path written.
+
+    Raises:
+        DataError: the path does not end in .png, or cannot be written.
+    """
+    if path.suffix.lower() != ".png":
+        raise DataError(f"a sheet is to be written to {path}; expected a name that ends in .png")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(unfinished, "PNG")
+        unfinished.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise DataError(f"{path} cannot be written: {error.strerror or error}; choose another place") from error
+    return path
 
 
 def _check_layout(columns: int, tile_hw: tuple[int, int]) -> None:
