@@ -29,7 +29,7 @@ class Tower(nn.Module, ABC):
 
     width: int
     name: str = ""
-    options: Mapping[str, Any] = {}  # noqa: RUF012 - replaced on every instance by the factory
+    options: Mapping[str, Any] = {}
 
     def structure(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Options that build a tower of the same shape with nothing downloaded; stored in the checkpoint."""

@@ -54,7 +54,7 @@ def text_tower_names() -> list[str]:
     return sorted(_TEXT)
 
 
-def image_tower(name: str, **options: Any) -> ImageTower:  # noqa: ANN401 - each tower has its own options
+def image_tower(name: str, **options: Any) -> ImageTower:
     """Build an image tower.
 
     Args:
@@ -68,7 +68,7 @@ def image_tower(name: str, **options: Any) -> ImageTower:  # noqa: ANN401 - each
     return _build(_IMAGE[key], key, chosen)
 
 
-def text_tower(name: str, **options: Any) -> TextTower:  # noqa: ANN401 - as above
+def text_tower(name: str, **options: Any) -> TextTower:
     """Build a text tower.
 
     Args:
@@ -153,7 +153,7 @@ def _option_names(tower: type[Any]) -> set[str]:
     return set(inspect.signature(tower).parameters)
 
 
-def _build(tower: type[Any], name: str, options: dict[str, Any]) -> Any:  # noqa: ANN401 - a tower of either kind
+def _build(tower: type[Any], name: str, options: dict[str, Any]) -> Any:
     known = _option_names(tower)
     for option in options:
         if option not in known:

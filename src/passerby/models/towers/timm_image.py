@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from passerby.errors import ConfigError, MissingExtraError
+from passerby.errors import ConfigError, MissingExtraError, nearest
 from passerby.models.towers.base import ImageTower, Preprocessing
 from passerby.models.towers.registry import register_image_tower
 
@@ -78,7 +78,7 @@ class TimmImage(ImageTower):
         return features.flatten(1, 2) if self._channels_last else features.flatten(2).transpose(1, 2)
 
     def pool(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """timm's own pooling and pre-logits layers: (B, T, C) -> (B, D). Takes no mask."""
+        """Pool as timm does, with its pre-logits layers: (B, T, C) -> (B, D). Takes no mask."""
         features = tokens
         if self._map_grid is not None:
             features = tokens.unflatten(1, self._map_grid)  # (B, R, S, C)
@@ -107,14 +107,12 @@ class TimmImage(ImageTower):
             self.network.train(was_training)
 
 
-def _create(source: str, image_size: tuple[int, int] | None, weights: str) -> Any:  # noqa: ANN401 - timm's models share no type
+def _create(source: str, image_size: tuple[int, int] | None, weights: str) -> Any:
     try:
         import timm
     except ImportError as error:
         raise MissingExtraError("timm", "train", f"the image tower timm:{source}") from error
     if not timm.is_model(source):
-        from passerby.errors import nearest
-
         raise ConfigError(f"timm has no model {source!r}.{nearest(source, timm.list_models())}")
     options: dict[str, Any] = {"num_classes": 0}
     settings = timm.get_pretrained_cfg(source)
@@ -150,11 +148,11 @@ def _weight_file(weights: str, source: str) -> Path:
     )
 
 
-def _own_size(network: Any) -> tuple[int, int]:  # noqa: ANN401 - as above
+def _own_size(network: Any) -> tuple[int, int]:
     return tuple(network.pretrained_cfg.get("input_size", (3, 224, 224))[1:])  # type: ignore[return-value]
 
 
-def _preprocessing(network: Any, image_size: tuple[int, int] | None) -> Preprocessing:  # noqa: ANN401 - as above
+def _preprocessing(network: Any, image_size: tuple[int, int] | None) -> Preprocessing:
     settings = network.pretrained_cfg
     interpolation = settings.get("interpolation")
     return Preprocessing(

@@ -1,0 +1,340 @@
+"""The checkpoint folder: weights, configuration, tokenizer, exported towers, a model card, and a manifest over all.
+
+``manifest.json`` holds the SHA-256 of every other file, so a flipped byte is found before anything is computed with
+it. Folders are written as a whole under a temporary name and renamed, so there is never half a checkpoint. Reading
+needs no torch; a configuration can name registry keys and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from passerby import __version__
+from passerby.errors import CheckpointError, ConfigError, nearest
+from passerby.models.model_card import model_card
+from passerby.models.preprocessing import Preprocessing
+from passerby.models.tokenizer import Tokenizer
+
+#: Raised when the folder changes in a way that an older passerby cannot read.
+FORMAT_VERSION = 1
+KINDS = ("dual_encoder",)
+WEIGHTS, CONFIG, TOKENIZER, CARD, MANIFEST = (
+    "model.safetensors",
+    "config.json",
+    "tokenizer.json",
+    "README.md",
+    "manifest.json",
+)
+IMAGE_ONNX, TEXT_ONNX = "onnx/image.onnx", "onnx/text.onnx"
+
+_REQUIRED = (CONFIG, TOKENIZER)
+_PICKLES = frozenset({".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy"})
+_LARGEST_HALF = 65504.0
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointConfig:
+    """The content of ``config.json``.
+
+    Attributes:
+        kind: what the folder holds; one of `KINDS`.
+        name: what the model is called.
+        model: registry keys and options, as `passerby.models.dual_encoder.build_dual_encoder` takes them.
+        preprocessing: what the pictures must look like.
+        context_length: most tokens of a sentence.
+        licence: SPDX identifier or a sentence; of the weights, not of the code.
+        trained_on: the data set, in words.
+        metrics: what the model reached, name -> value; percentages where the name says nothing else.
+        about: a paragraph for the model card.
+        fingerprint: set when the folder is written; galleries are bound to it.
+        passerby_version: the version that wrote the folder.
+    """
+
+    model: Mapping[str, Any]
+    preprocessing: Preprocessing
+    context_length: int
+    name: str
+    kind: str = "dual_encoder"
+    licence: str = "unknown"
+    trained_on: str = "unknown"
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    about: str = ""
+    fingerprint: str = ""
+    passerby_version: str = __version__
+
+    @property
+    def embedding_dim(self) -> int:
+        """D, the width of the vectors."""
+        return int(self.model["embedding_dim"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON values."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "kind": self.kind,
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "model": dict(self.model),
+            "preprocessing": self.preprocessing.to_dict(),
+            "text": {"context_length": self.context_length},
+            "licence": self.licence,
+            "trained_on": self.trained_on,
+            "metrics": dict(self.metrics),
+            "about": self.about,
+            "passerby_version": self.passerby_version,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A folder that was read and found whole."""
+
+    folder: Path
+    config: CheckpointConfig
+    files: Mapping[str, str] = field(repr=False)
+    """Path below the folder -> SHA-256."""
+
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the folder."""
+        return Tokenizer.from_file(self.folder / TOKENIZER, self.config.context_length)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """All weights; those stored in half precision come back as float32.
+
+        Raises:
+            CheckpointError: the folder has no weights, or they cannot be read.
+        """
+        if WEIGHTS not in self.files:
+            raise CheckpointError(f"{self.folder} has no {WEIGHTS}; it can only be used through its exported towers")
+        try:
+            stored = safetensors.numpy.load_file(self.folder / WEIGHTS)
+        except Exception as error:  # the backend raises an error type of its own
+            raise CheckpointError(f"{self.folder / WEIGHTS} cannot be read: {error}; restore the folder") from error
+        return {name: _widened(tensor) for name, tensor in stored.items()}
+
+    @property
+    def exported(self) -> bool:
+        """Whether both exported towers are there."""
+        return IMAGE_ONNX in self.files and TEXT_ONNX in self.files
+
+
+def write_checkpoint(
+    folder: Path,
+    config: CheckpointConfig,
+    tensors: Mapping[str, np.ndarray],
+    tokenizer: Tokenizer,
+    weights_dtype: str = "float32",
+) -> Checkpoint:
+    """Write a checkpoint folder as a whole; one that is already there is replaced.
+
+    Args:
+        folder: where to.
+        config: everything but the fingerprint, which is computed here.
+        tensors: the weights.
+        tokenizer: goes into ``tokenizer.json``.
+        weights_dtype: "float32", or "float16" to store the floating tensors of two or more axes in half precision;
+            biases, norms and running statistics are small and stay as they are.
+
+    Raises:
+        CheckpointError: a weight is not finite or too large for half precision, or the folder is something else.
+        ConfigError: `weights_dtype` is neither of the two.
+    """
+    folder = Path(folder)
+    stored = _narrowed(tensors, weights_dtype)
+    tokenizer_json = tokenizer.to_json()
+    mark = fingerprint(stored, config.model, config.preprocessing, tokenizer_json)
+    complete = {**config.to_dict(), "fingerprint": mark}
+    if folder.exists() and not (folder / CONFIG).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CheckpointError(f"{folder} is there and is no checkpoint; choose another place or remove it")
+    with _replacing(folder) as temporary:
+        safetensors.numpy.save_file(stored, temporary / WEIGHTS, metadata={"format": "pt"})
+        (temporary / TOKENIZER).write_text(tokenizer_json, encoding="utf-8")
+        (temporary / CONFIG).write_text(_dump(complete), encoding="utf-8")
+        (temporary / CARD).write_text(model_card(complete, stored), encoding="utf-8")
+        write_manifest(temporary)
+    return read_checkpoint(folder)
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint folder and check every byte of it.
+
+    Raises:
+        CheckpointError: the folder is missing, incomplete, damaged, too new, of an unknown kind, or holds a pickle.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise CheckpointError(f"no checkpoint folder at {folder}")
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in _PICKLES:
+            raise CheckpointError(
+                f"{path} may hold a pickle, which can run code when it is opened; passerby reads safetensors only. "
+                "Remove the file, or convert the model and train or export it again"
+            )
+    files = _checked_files(folder)
+    for name in _REQUIRED:
+        if name not in files:
+            raise CheckpointError(f"{folder} has no {name}; a checkpoint needs {', '.join(_REQUIRED)} and weights")
+    return Checkpoint(folder, _read_config(folder / CONFIG), files)
+
+
+def write_manifest(folder: Path) -> None:
+    """Hash every file of a folder into its ``manifest.json``; everything is on the disk when this returns."""
+    names = sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST
+    )
+    manifest = {"algorithm": "sha256", "files": {name: _sha256(folder / name) for name in names}}
+    for name in names:
+        _sync(folder / name)
+    temporary = folder / f".{MANIFEST}.{os.getpid()}"
+    temporary.write_text(_dump(manifest), encoding="utf-8")
+    _sync(temporary)
+    temporary.replace(folder / MANIFEST)
+    _sync(folder)
+
+
+def fingerprint(
+    tensors: Mapping[str, np.ndarray], model: Mapping[str, Any], preprocessing: Preprocessing, tokenizer_json: str
+) -> str:
+    """A SHA-256 over everything that decides a vector: weights as stored, model, preprocessing and tokenizer."""
+    digest = hashlib.sha256()
+    settled = {"model": model, "preprocessing": preprocessing.to_dict()}
+    for text in (json.dumps(settled, sort_keys=True), tokenizer_json):
+        digest.update(hashlib.sha256(text.encode()).digest())
+    for name in sorted(tensors):
+        tensor = np.asarray(tensors[name], order="C")
+        digest.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
+        digest.update(tensor.tobytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A temporary sibling that takes the folder's place when the block ends well and vanishes when it does not."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".new", dir=folder.parent))
+    retired = temporary.with_suffix(".old")
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        if folder.exists():
+            folder.rename(retired)
+        temporary.rename(folder)
+        _sync(folder.parent)
+    except BaseException:
+        if retired.exists() and not folder.exists():
+            retired.rename(folder)
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(retired, ignore_errors=True)
+
+
+def _checked_files(folder: Path) -> dict[str, str]:
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise CheckpointError(f"{folder} has no {MANIFEST}; it is no checkpoint of passerby, or it was copied in part")
+    try:
+        expected = json.loads(path.read_text(encoding="utf-8"))["files"]
+        entries = {str(name): str(digest) for name, digest in expected.items()}
+    except (ValueError, KeyError, AttributeError, TypeError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); restore the folder from its origin") from error
+    for name, digest in entries.items():
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise CheckpointError(f"{path} names the file {name!r} outside its folder; do not use this checkpoint")
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f"{folder} lacks {name}, which its manifest lists; restore the folder from its origin"
+            )
+        found = _sha256(folder / name)
+        if found != digest:
+            raise CheckpointError(
+                f"{folder / name} is damaged: its SHA-256 is {found[:12]}, expected {digest[:12]}; restore the folder "
+                "from its origin"
+            )
+    return entries
+
+
+def _read_config(path: Path) -> CheckpointConfig:
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        version = int(tree["format_version"])
+        if version > FORMAT_VERSION:
+            raise CheckpointError(
+                f"{path} has format version {version}, this passerby {__version__} reads up to {FORMAT_VERSION}; "
+                f"it was written by passerby {tree.get('passerby_version', 'of a later version')}: upgrade passerby"
+            )
+        kind = str(tree["kind"])
+        if kind not in KINDS:
+            raise CheckpointError(f"{path}: unknown kind {kind!r}; known: {', '.join(KINDS)}.{nearest(kind, KINDS)}")
+        if not isinstance(tree["model"].get("embedding_dim"), int):
+            raise CheckpointError(f"{path}: model.embedding_dim is missing")
+        return CheckpointConfig(
+            model=tree["model"],
+            preprocessing=Preprocessing.from_dict(tree["preprocessing"]),
+            context_length=int(tree["text"]["context_length"]),
+            name=str(tree["name"]),
+            kind=kind,
+            licence=str(tree["licence"]),
+            trained_on=str(tree["trained_on"]),
+            metrics=dict(tree["metrics"]),
+            about=str(tree["about"]),
+            fingerprint=str(tree["fingerprint"]),
+            passerby_version=str(tree["passerby_version"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, ConfigError) as error:
+        raise CheckpointError(f"{path} cannot be read as a configuration: {error!r}") from error
+
+
+def _narrowed(tensors: Mapping[str, np.ndarray], weights_dtype: str) -> dict[str, np.ndarray]:
+    if weights_dtype not in ("float32", "float16"):
+        raise ConfigError(f"weights_dtype is {weights_dtype!r}; expected 'float32' or 'float16'")
+    stored: dict[str, np.ndarray] = {}
+    for name, tensor in tensors.items():
+        kept = np.asarray(tensor, order="C")  # ascontiguousarray would give scalars an axis
+        if kept.dtype.kind == "f":
+            if not np.isfinite(kept).all():
+                raise CheckpointError(f"the weight {name!r} holds NaN or infinity; the model was not saved")
+            if weights_dtype == "float16" and kept.ndim >= 2:
+                if np.abs(kept).max(initial=0) > _LARGEST_HALF:
+                    raise CheckpointError(f"the weight {name!r} is too large for float16; save it as float32")
+                kept = kept.astype(np.float16)
+        stored[name] = kept
+    return stored
+
+
+def _widened(tensor: np.ndarray) -> np.ndarray:
+    return tensor.astype(np.float32) if tensor.dtype == np.float16 else tensor
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Ask the system to put a file, or a folder's list of names, on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _dump(tree: Mapping[str, Any]) -> str:
+    return json.dumps(tree, indent=2, ensure_ascii=False) + "\n"
