@@ -29,7 +29,7 @@ class _Line:
     name: str
     steps: tuple[float, ...]
     values: tuple[float, ...]
-    last: str  # the last value as it is written at the line's end
+    last: str  # the last value as it is written at the line's end; empty for a line that the axis explains
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,9 @@ def draw_curves(log: Path, out: Path) -> Path:
     figure = Figure(figsize=(5.0 * columns, 2.6 * rows), dpi=144, facecolor=_CARD, layout="constrained")
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.14, h_pad=0.1)  # type: ignore[union-attr]
+    last_step = max(step for panel in panels for line in panel.lines for step in line.steps)
     for number, panel in enumerate(panels):
-        _paint(figure.add_subplot(rows, columns, number + 1), panel)
+        _paint(figure.add_subplot(rows, columns, number + 1), panel, last_step)
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, format="png", metadata={"Software": None})
     return out
@@ -76,7 +77,7 @@ def _read(log: Path) -> list[dict[str, Any]]:
     if not log.is_file():
         raise DataError(f"no log at {log}; expected the log.jsonl that training writes into its run folder")
     rows = []
-    for number, line in enumerate(log.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(log.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         if not line.strip():
             continue
         try:
@@ -101,7 +102,7 @@ def _panels(rows: Sequence[dict[str, Any]], log: Path) -> list[_Panel]:
     panels = [
         _Panel("loss", _lines(rows, ((key, key.replace("_", " "), ".2f") for key in losses))),
         _Panel("validation, %", _lines(rows, ((key, _VALIDATION_NAMES[key[4:]], ".1f") for key in known)), marked=True),
-        _Panel("learning rate", _lines(rows, [("lr", "", ".1e")]), from_zero=True),
+        _Panel("learning rate", _lines(rows, [("lr", "", "")]), from_zero=True),
         _Panel("speed, images/s", _lines(rows, [("images_per_s", "", ",.0f")]), from_zero=True),
     ]
     panels = [panel for panel in panels if panel.lines]
@@ -116,7 +117,7 @@ def _lines(rows: Sequence[dict[str, Any]], wanted: Iterable[tuple[str, str, str]
         points = [(float(row["step"]), float(row[key])) for row in rows if _is_number(row.get(key))]
         if points:
             steps, values = zip(*points, strict=True)
-            lines.append(_Line(name, steps, values, format(values[-1], style)))
+            lines.append(_Line(name, steps, values, format(values[-1], style) if style else ""))
     return tuple(lines)
 
 
@@ -124,13 +125,13 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _paint(axes: Axes, panel: _Panel) -> None:
+def _paint(axes: Axes, panel: _Panel, last_step: float) -> None:
     for line, tone in zip(panel.lines, _TONES * len(panel.lines), strict=False):
         marker = "o" if panel.marked or len(line.steps) == 1 else None
         axes.plot(line.steps, line.values, color=tone, linewidth=1.8, marker=marker, markersize=4, clip_on=False)
     if panel.from_zero:
         axes.set_ylim(bottom=0)
-    axes.margins(x=0.02)
+    axes.set_xlim(0, max(last_step, 1.0))
     for line, tone, height in zip(panel.lines, _TONES * len(panel.lines), _label_heights(axes, panel), strict=False):
         axes.annotate(
             f"{line.name} {line.last}".strip(),
@@ -160,4 +161,5 @@ def _label_heights(axes: Axes, panel: _Panel) -> list[float]:
     placed = -math.inf
     for index in sorted(range(len(wanted)), key=wanted.__getitem__):
         placed = heights[index] = max(wanted[index], placed + apart)
-    return heights
+    drift = sum(heights) / len(heights) - sum(wanted) / len(wanted)  # labels that were pushed up come down together
+    return [height - drift for height in heights]

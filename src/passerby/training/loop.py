@@ -7,9 +7,10 @@ Every random number of step s comes from (seed, s), never from what happened bef
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,7 +67,7 @@ def train(
     Args:
         task: what to train.
         recipe: how.
-        folder: the run: ``recipe.yaml``, ``log.jsonl``, ``state.pt`` while it runs, ``checkpoint/`` with the best model.
+        folder: the run: ``recipe.yaml``, ``log.jsonl``, ``state.pt`` while it runs, and ``checkpoint/``, the best model.
         accelerator: device, processes and number format.
         on_progress: called now and then, in the main process.
         save_every_s: seconds between two written states.
@@ -201,7 +202,7 @@ class _Run:
 
     # -- steps --------------------------------------------------------------------------------------------------
 
-    def epoch_steps(self):  # noqa: ANN201 - a generator of loss dictionaries
+    def epoch_steps(self) -> Iterator[dict[str, torch.Tensor]]:
         """Do the remaining steps of this epoch, reading the next batch while the current one is computed."""
         self.model.train()
         options = self.recipe.optimisation
@@ -316,8 +317,6 @@ def _mix(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _sync(accelerator: Accelerator, model: nn.Module, last: bool):  # noqa: ANN202 - a context manager
+def _sync(accelerator: Accelerator, model: nn.Module, last: bool) -> contextlib.AbstractContextManager[Any]:
     """Let only the last accumulated part exchange gradients between processes."""
-    import contextlib
-
     return contextlib.nullcontext() if last else accelerator.no_sync(model)

@@ -37,13 +37,13 @@ class Task(Protocol):
         """The rows of every step of an epoch: (S, B, ...) integers; a pure function of epoch, seed and state."""
         ...
 
-    def fetch(self, rows: np.ndarray) -> Any:  # noqa: ANN401 - each task has its own batch type
+    def fetch(self, rows: np.ndarray) -> Any:
         """Read the rows into CPU tensors; called from a reading thread."""
         ...
 
     def losses(
         self, model: nn.Module, batch: Any, generator: torch.Generator, device: torch.device
-    ) -> dict[str, Tensor]:  # noqa: ANN401
+    ) -> dict[str, Tensor]:
         """Named scalar losses of one batch; their sum is minimised. `model` may be wrapped for several processes."""
         ...
 

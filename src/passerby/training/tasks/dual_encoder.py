@@ -1,0 +1,232 @@
+"""Training a dual encoder: pictures and captions into one space, pulled together by identity.
+
+Captions are tokenised once, pictures decoded once (memory-mapped), and every random change happens on tensors. When
+the sampler asks for hard negatives, the latest sentence vector of each person is remembered; the next epoch then
+puts people side by side whose descriptions the model itself finds alike.
+
+Axes: B pairs of this process and part, L tokens, D embedding width, P persons of the training split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from passerby.data.cache import cached_images
+from passerby.data.records import Dataset, Split
+from passerby.data.samplers import Pairs, sample_epoch
+from passerby.errors import CheckpointError, DataError
+from passerby.losses.identity_contrastive import identity_contrastive
+from passerby.metrics.positions import rank_features
+from passerby.metrics.ranking import average_precision, hits_at, mean_over_queries
+from passerby.metrics.relevance import relevance_from_labels
+from passerby.models.dual_encoder import DualEncoder, build_dual_encoder
+from passerby.models.preprocessing import Preprocessing
+from passerby.models.restore import save_dual_encoder
+from passerby.models.tokenizer import Tokenizer
+from passerby.training.augment import augment
+from passerby.training.gather import gather_with_gradient
+from passerby.training.recipe import Recipe
+from passerby.training.tasks.base import Selection
+
+
+@dataclass(frozen=True, slots=True)
+class PairBatch:
+    """One part of a step: pixels (B, H, W, 3) uint8, ids (B, L) int64, persons (B,) int64."""
+
+    pixels: Tensor
+    token_ids: Tensor
+    persons: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A split ready for training: every picture decoded, every caption tokenised.
+
+    Attributes:
+        pixels: (I, H, W, 3) uint8, memory-mapped.
+        token_ids: (C, L) int64, 0 is padding.
+        pairs: which caption describes which picture, and whom.
+    """
+
+    pixels: np.ndarray
+    token_ids: np.ndarray
+    pairs: Pairs
+
+
+def prepare(
+    split: Split,
+    tokenizer: Tokenizer,
+    size: tuple[int, int],
+    progress: Callable[[int, int], None] | None = None,
+) -> Prepared:
+    """Decode and tokenise a split once.
+
+    Raises:
+        DataError: a picture has no identity, or there are no captions.
+    """
+    for image in split.images:
+        if image.person_id is None:
+            raise DataError(f"the picture {image.image_id!r} of split {split.name!r} has no identity to train on")
+    place = {image.image_id: index for index, image in enumerate(split.images)}
+    _, person_of = np.unique([image.person_id for image in split.images], return_inverse=True)
+    image_of = np.array([place[caption.image_id] for caption in split.captions], dtype=np.int64)
+    pairs = Pairs(image_of, person_of.astype(np.int64))
+    pixels = cached_images([image.path for image in split.images], size, progress=progress)
+    return Prepared(pixels, tokenizer.encode([caption.text for caption in split.captions]), pairs)
+
+
+class DualEncoderTask:
+    """The task of every recipe whose model is a dual encoder.
+
+    Args:
+        recipe: the resolved recipe.
+        dataset: where the training and the selection split come from.
+        progress: called with (done, total) while pictures are decoded for the first time.
+
+    Raises:
+        DataError: the data set lacks a split, an identity or captions.
+        ConfigError: a tower is unknown or cannot take the picture size.
+    """
+
+    def __init__(self, recipe: Recipe, dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> None:
+        self.recipe = recipe
+        self.dataset = dataset
+        torch.manual_seed(recipe.seed)
+        train = dataset.split(recipe.data.train_split)
+        texts = [caption.text for caption in train.captions]
+        self.tokenizer = Tokenizer.train(
+            texts, recipe.model.tokenizer.vocabulary, recipe.model.tokenizer.context_length
+        )
+        self.model: DualEncoder = build_dual_encoder(
+            recipe.model.model_dump(),
+            image_size=recipe.data.image_size,
+            vocabulary_size=self.tokenizer.vocabulary_size,
+            context_length=recipe.model.tokenizer.context_length,
+            temperature=recipe.objective.temperature,
+        )
+        self.preprocessing = self.model.preprocessing
+        self.size = self.preprocessing.image_size
+        self.train = prepare(train, self.tokenizer, self.size, progress)
+        selection = recipe.evaluation.selection_split
+        self.selection = (
+            prepare(dataset.split(selection), self.tokenizer, self.size, progress)
+            if selection in dataset.splits
+            else None
+        )
+        people = int(self.train.pairs.person_of.max()) + 1
+        self.memory = torch.zeros(people, recipe.model.embedding_dim)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Weights with decay; biases, normalisations, embeddings and the temperature without (Loshchilov 2019)."""
+        decayed, plain = [], []
+        for name, parameter in self.model.named_parameters():
+            (decayed if parameter.ndim > 1 and "embedding" not in name else plain).append(parameter)
+        return [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+
+    def plan(self, epoch: int) -> np.ndarray:
+        """(S, B, 2) rows of (picture, caption)."""
+        data = self.recipe.data
+        remembered = self.memory.any(dim=1).all()
+        return sample_epoch(
+            data.sampler,
+            self.train.pairs,
+            self.recipe.optimisation.batch_size,
+            np.random.default_rng([self.recipe.seed, epoch]),
+            self.memory.numpy() if remembered else None,
+            data.neighbours,
+        )
+
+    def fetch(self, rows: np.ndarray) -> PairBatch:
+        """Read pictures and captions; the captions are cropped to the longest of them."""
+        images, captions = rows[:, 0], rows[:, 1]
+        ids = self.train.token_ids[captions]
+        length = max(1, int((ids != 0).sum(axis=1).max()))
+        return PairBatch(
+            torch.from_numpy(self.train.pixels[images]),
+            torch.from_numpy(np.ascontiguousarray(ids[:, :length])),
+            torch.from_numpy(self.train.pairs.person_of[images]),
+        )
+
+    def losses(
+        self, model: nn.Module, batch: PairBatch, generator: torch.Generator, device: torch.device
+    ) -> dict[str, Tensor]:
+        """The identity-aware contrastive loss over the pairs of all processes."""
+        pixels = augment(batch.pixels.to(device, non_blocking=True), self.recipe.augmentation, generator)
+        images, texts, scale = model(
+            normalise(pixels, self.preprocessing), batch.token_ids.to(device, non_blocking=True)
+        )
+        persons = batch.persons.to(device, non_blocking=True)
+        all_images, all_texts = gather_with_gradient(images), gather_with_gradient(texts)
+        all_persons = gather_with_gradient(persons)
+        if self.recipe.data.sampler == "neighbours":
+            self.memory[all_persons.cpu()] = all_texts.detach().float().cpu()
+        loss = identity_contrastive(images, texts, persons, scale, all_images, all_texts, all_persons)
+        return {"contrastive": loss}
+
+    def validate(self, model: nn.Module) -> Selection | None:
+        """Text-to-image R@1 and mAP on the selection split, in percent."""
+        if self.selection is None or not isinstance(model, DualEncoder):
+            return None
+        device = next(model.parameters()).device
+        images = [
+            model.encode_images(_plain(model, self.selection.pixels[start : start + 256], device))
+            for start in range(0, len(self.selection.pixels), 256)
+        ]
+        texts = [
+            model.encode_texts(torch.from_numpy(self.selection.token_ids[start : start + 256]).to(device))
+            for start in range(0, len(self.selection.token_ids), 256)
+        ]
+        persons = self.selection.pairs.person_of
+        groups = rank_features(
+            torch.cat(texts).float().cpu().numpy(),
+            torch.cat(images).float().cpu().numpy(),
+            relevance_from_labels(persons[self.selection.pairs.image_of], persons),
+        )
+        figures = {
+            "r1": 100 * mean_over_queries(hits_at(groups, 1)),
+            "map": 100 * mean_over_queries(average_precision(groups)),
+        }
+        return Selection(figures[self.recipe.evaluation.metric], figures)
+
+    def save(self, model: nn.Module, folder: Path, figures: Mapping[str, float]) -> None:
+        """Write the checkpoint folder, replacing an earlier one whole."""
+        if not isinstance(model, DualEncoder):
+            raise CheckpointError(f"a dual encoder is saved, found {type(model).__name__}")
+        save_dual_encoder(
+            model,
+            self.tokenizer,
+            folder,
+            name=self.recipe.name,
+            trained_on=f"{self.dataset.name}, split {self.recipe.data.train_split}",
+            licence=self.dataset.licence,
+            metrics={f"{self.recipe.evaluation.selection_split}_{key}": value for key, value in figures.items()},
+            about=self.recipe.about,
+        )
+
+    def state(self) -> dict[str, Tensor]:
+        """The remembered sentence vectors."""
+        return {"memory": self.memory.clone()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take back the remembered sentence vectors."""
+        self.memory = state["memory"].clone()
+
+
+def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Pictures in [0, 1] as a tower reads them, ``(x - mean) / std`` per channel: (B, 3, H, W) -> (B, 3, H, W)."""
+    mean = torch.tensor(preprocessing.mean, device=images.device).view(1, 3, 1, 1)
+    std = torch.tensor(preprocessing.std, device=images.device).view(1, 3, 1, 1)
+    return (images - mean) / std
+
+
+def _plain(model: DualEncoder, pixels: np.ndarray, device: torch.device) -> Tensor:
+    """Unaugmented pictures as the model reads them: (B, H, W, 3) uint8 -> (B, 3, H, W) normalised."""
+    images = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2).float().div_(255)
+    return normalise(images, model.preprocessing)
