@@ -9,11 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +19,7 @@ import safetensors.numpy
 
 from passerby import __version__
 from passerby.errors import CheckpointError, ConfigError, nearest
+from passerby.models.folder import checked_files, dump_json, replacing, write_manifest
 from passerby.models.model_card import model_card
 from passerby.models.preprocessing import Preprocessing
 from passerby.models.tokenizer import Tokenizer
@@ -30,19 +27,12 @@ from passerby.models.tokenizer import Tokenizer
 #: Raised when the folder changes in a way that an older passerby cannot read.
 FORMAT_VERSION = 1
 KINDS = ("dual_encoder",)
-WEIGHTS, CONFIG, TOKENIZER, CARD, MANIFEST = (
-    "model.safetensors",
-    "config.json",
-    "tokenizer.json",
-    "README.md",
-    "manifest.json",
-)
+WEIGHTS, CONFIG, TOKENIZER, CARD = "model.safetensors", "config.json", "tokenizer.json", "README.md"
 IMAGE_ONNX, TEXT_ONNX = "onnx/image.onnx", "onnx/text.onnx"
 
 _REQUIRED = (CONFIG, TOKENIZER)
 _PICKLES = frozenset({".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy"})
 _LARGEST_HALF = 65504.0
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +149,10 @@ def write_checkpoint(
     complete = {**config.to_dict(), "fingerprint": mark}
     if folder.exists() and not (folder / CONFIG).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise CheckpointError(f"{folder} is there and is no checkpoint; choose another place or remove it")
-    with _replacing(folder) as temporary:
-        safetensors.numpy.save_file(stored, temporary / WEIGHTS, metadata={"format": "pt"})
+    with replacing(folder) as temporary:
+        (temporary / WEIGHTS).write_bytes(safetensors.numpy.save(stored, metadata={"format": "pt"}))
         (temporary / TOKENIZER).write_text(tokenizer_json, encoding="utf-8")
-        (temporary / CONFIG).write_text(_dump(complete), encoding="utf-8")
+        (temporary / CONFIG).write_text(dump_json(complete), encoding="utf-8")
         (temporary / CARD).write_text(model_card(complete, stored), encoding="utf-8")
         write_manifest(temporary)
     return read_checkpoint(folder)
@@ -183,26 +173,11 @@ def read_checkpoint(folder: Path) -> Checkpoint:
                 f"{path} may hold a pickle, which can run code when it is opened; passerby reads safetensors only. "
                 "Remove the file, or convert the model and train or export it again"
             )
-    files = _checked_files(folder)
+    files = checked_files(folder)
     for name in _REQUIRED:
         if name not in files:
             raise CheckpointError(f"{folder} has no {name}; a checkpoint needs {', '.join(_REQUIRED)} and weights")
     return Checkpoint(folder, _read_config(folder / CONFIG), files)
-
-
-def write_manifest(folder: Path) -> None:
-    """Hash every file of a folder into its ``manifest.json``; everything is on the disk when this returns."""
-    names = sorted(
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST
-    )
-    manifest = {"algorithm": "sha256", "files": {name: _sha256(folder / name) for name in names}}
-    for name in names:
-        _sync(folder / name)
-    temporary = folder / f".{MANIFEST}.{os.getpid()}"
-    temporary.write_text(_dump(manifest), encoding="utf-8")
-    _sync(temporary)
-    temporary.replace(folder / MANIFEST)
-    _sync(folder)
 
 
 def fingerprint(
@@ -218,53 +193,6 @@ def fingerprint(
         digest.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
         digest.update(tensor.tobytes())
     return digest.hexdigest()
-
-
-@contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
-    """A temporary sibling that takes the folder's place when the block ends well and vanishes when it does not."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".new", dir=folder.parent))
-    retired = temporary.with_suffix(".old")
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        if folder.exists():
-            folder.rename(retired)
-        temporary.rename(folder)
-        _sync(folder.parent)
-    except BaseException:
-        if retired.exists() and not folder.exists():
-            retired.rename(folder)
-        raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(retired, ignore_errors=True)
-
-
-def _checked_files(folder: Path) -> dict[str, str]:
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise CheckpointError(f"{folder} has no {MANIFEST}; it is no checkpoint of passerby, or it was copied in part")
-    try:
-        expected = json.loads(path.read_text(encoding="utf-8"))["files"]
-        entries = {str(name): str(digest) for name, digest in expected.items()}
-    except (ValueError, KeyError, AttributeError, TypeError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); restore the folder from its origin") from error
-    for name, digest in entries.items():
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise CheckpointError(f"{path} names the file {name!r} outside its folder; do not use this checkpoint")
-        if not (folder / name).is_file():
-            raise CheckpointError(
-                f"{folder} lacks {name}, which its manifest lists; restore the folder from its origin"
-            )
-        found = _sha256(folder / name)
-        if found != digest:
-            raise CheckpointError(
-                f"{folder / name} is damaged: its SHA-256 is {found[:12]}, expected {digest[:12]}; restore the folder "
-                "from its origin"
-            )
-    return entries
 
 
 def _read_config(path: Path) -> CheckpointConfig:
@@ -317,24 +245,3 @@ def _narrowed(tensors: Mapping[str, np.ndarray], weights_dtype: str) -> dict[str
 
 def _widened(tensor: np.ndarray) -> np.ndarray:
     return tensor.astype(np.float32) if tensor.dtype == np.float16 else tensor
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Ask the system to put a file, or a folder's list of names, on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _dump(tree: Mapping[str, Any]) -> str:
-    return json.dumps(tree, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,46 @@
+"""The two functions that are exported and served: pixels to unit vectors, token ids to unit vectors.
+
+Normalisation is folded into the picture's graph, so whoever runs it hands over bytes and cannot get it wrong.
+
+Axes: B pictures or sentences, H rows, W columns, L token ids, D width of the shared space.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from passerby.models.dual_encoder import DualEncoder
+
+
+class ImageGraph(nn.Module):
+    """Pixels (B, H, W, 3) uint8 -> unit vectors (B, D) float32."""
+
+    scale: Tensor
+    offset: Tensor
+
+    def __init__(self, model: DualEncoder) -> None:
+        super().__init__()
+        self.model = model
+        mean = torch.tensor(model.preprocessing.mean).view(1, 3, 1, 1)
+        std = torch.tensor(model.preprocessing.std).view(1, 3, 1, 1)
+        # (x / 255 - mean) / std as one multiplication and one subtraction.
+        self.register_buffer("scale", 1 / (255 * std), persistent=False)
+        self.register_buffer("offset", mean / std, persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Normalise and encode."""
+        images = pixels.permute(0, 3, 1, 2).float() * self.scale - self.offset  # (B, 3, H, W)
+        return self.model.encode_images(images)
+
+
+class TextGraph(nn.Module):
+    """Token ids (B, L) int64, 0 = padding -> unit vectors (B, D) float32."""
+
+    def __init__(self, model: DualEncoder) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Encode."""
+        return self.model.encode_texts(ids)
