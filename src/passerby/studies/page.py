@@ -27,12 +27,13 @@ _CONTENDERS = {
     "ceiling": ("ceiling", "an all-knowing reader of the same words"),
     "colour_baseline": ("colour baseline", "colour words and colour histograms, no learning"),
     "chance": ("chance", "a random order"),
-    "image_to_image": ("picture to picture", "the same model, asked with a photo"),
+    "image_to_image": ("picture to picture", "the same model, asked with a picture"),
 }
+_COUNTS = ("train_identities", "train_images", "test_identities", "gallery_images", "queries")
 _SHEETS = {
     "good": ("Good", "Queries that the model answers as well as can be."),
     "median": ("Median", "Queries from the middle of the list: what to expect."),
-    "bad": ("Bad", "The queries that went worst; most are look-alikes that differ in one thing."),
+    "bad": ("Bad", "The queries that went worst."),
 }
 
 
@@ -57,7 +58,8 @@ def write_report(folder: Path, report: Mapping[str, Any], pictures: Mapping[str,
     folder.mkdir(parents=True, exist_ok=True)
     path, partial = folder / "report.html", folder / f".report.html.{os.getpid()}"
     try:
-        partial.write_text(html, encoding="utf-8", newline="\n")
+        # A file name of unknown encoding arrives as lone surrogates, which UTF-8 cannot write.
+        partial.write_bytes(html.encode("utf-8", "xmlcharrefreplace"))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -192,7 +194,7 @@ def _total(report: Mapping[str, Any]) -> str:
 
 def _counts(report: Mapping[str, Any]) -> dict[str, str]:
     counts = report.get("counts") or {}
-    return {key: f"{value:,}" for key, value in counts.items() if _is_number(value)}
+    return {key: _number(counts.get(key), 0) if counts.get(key) else "" for key in _COUNTS}
 
 
 def _training_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -200,7 +202,7 @@ def _training_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts = [
         ("speed", _with_unit(training.get("images_per_s"), "images/s")),
         ("length", _with_unit(training.get("steps"), "steps")),
-        ("size", _with_unit(training.get("parameters"), "parameters")),
+        ("model", _with_unit(training.get("parameters"), "parameters")),
         ("precision", training.get("precision")),
         ("device", training.get("device")),
     ]
@@ -210,8 +212,8 @@ def _training_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _search_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     search = report.get("search") or {}
     facts = [
-        ("first answer", _with_unit(search.get("first_ms"), "ms", 1)),
-        ("then, at the median", _with_unit(search.get("median_ms"), "ms", 1)),
+        ("first search", _with_unit(search.get("first_ms"), "ms", 1)),
+        ("the next ones, median", _with_unit(search.get("median_ms"), "ms", 1)),
     ]
     return _present(facts)
 
@@ -244,11 +246,11 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _number(value: Any, digits: int = 1) -> str:  # noqa: ANN401 - a report may hold null where a figure is missing
+def _number(value: Any, digits: int = 1) -> str:
     return f"{value:,.{digits}f}" if _is_number(value) else "–"
 
 
-def _with_unit(value: Any, unit: str, digits: int = 0) -> str | None:  # noqa: ANN401 - as `_number`
+def _with_unit(value: Any, unit: str, digits: int = 0) -> str | None:
     return f"{_number(value, digits)} {unit}" if _is_number(value) else None
 
 
