@@ -31,7 +31,7 @@ WEIGHTS, CONFIG, TOKENIZER, CARD = "model.safetensors", "config.json", "tokenize
 IMAGE_ONNX, TEXT_ONNX = "onnx/image.onnx", "onnx/text.onnx"
 
 _REQUIRED = (CONFIG, TOKENIZER)
-_PICKLES = frozenset({".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy"})
+_PICKLES = frozenset({".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib"})
 _LARGEST_HALF = 65504.0
 
 

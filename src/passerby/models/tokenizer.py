@@ -100,6 +100,41 @@ class Tokenizer:
             )
         return encoding.ids
 
+    @classmethod
+    def train(cls, captions: Iterable[str], vocabulary: int = 800, context_length: int = 64) -> Tokenizer:
+        """Train a byte-pair encoding on captions (Sennrich et al. 2016, section 3.2); deterministic.
+
+        Text is compatibility-normalised and lower-cased, words and punctuation are separated, and each word starts with
+        a marker, so that "red" alone and in "bored" are different tokens. Characters that no caption has become one
+        unknown token, which callers can count.
+
+        Args:
+            captions: the training sentences.
+            vocabulary: most ids, padding (0) and unknown (1) included.
+            context_length: most tokens of a sentence.
+
+        Raises:
+            DataError: there are no captions.
+        """
+        captions = [caption for caption in captions if caption.strip()]
+        if not captions:
+            raise DataError("a tokenizer was to be trained on no captions; the training split has none")
+        backend = tokenizers.Tokenizer(models.BPE(unk_token=_UNKNOWN, fuse_unk=True))
+        # NFKC and not NFC: full-width letters and ligatures, as they are pasted from elsewhere, become plain ones.
+        backend.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+        backend.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Whitespace(), pre_tokenizers.Metaspace(prepend_scheme="always")]
+        )
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocabulary,
+            min_frequency=2,
+            special_tokens=[_PADDING, _UNKNOWN],
+            initial_alphabet=_ALPHABET,
+            show_progress=False,
+        )
+        backend.train_from_iterator(captions, trainer)
+        return cls(backend, context_length)
+
     def to_json(self) -> str:
         """The content of ``tokenizer.json``."""
         return self._backend.to_str(pretty=False)
@@ -129,38 +164,3 @@ class Tokenizer:
         except (OSError, UnicodeDecodeError) as error:
             raise CheckpointError(f"no tokenizer could be read at {path}: {error}") from error
         return cls.from_json(text, context_length)
-
-
-def train_tokenizer(captions: Iterable[str], vocabulary: int = 800, context_length: int = 64) -> Tokenizer:
-    """Train a byte-pair encoding on captions (Sennrich et al. 2016, section 3.2); deterministic.
-
-    Text is compatibility-normalised and lower-cased, words and punctuation are separated, and each word starts with
-    a marker, so that "red" alone and in "bored" are different tokens. Characters that no caption has become one
-    unknown token, which callers can count.
-
-    Args:
-        captions: the training sentences.
-        vocabulary: most ids, padding (0) and unknown (1) included.
-        context_length: most tokens of a sentence.
-
-    Raises:
-        DataError: there are no captions.
-    """
-    captions = [caption for caption in captions if caption.strip()]
-    if not captions:
-        raise DataError("a tokenizer was to be trained on no captions; the training split has none")
-    backend = tokenizers.Tokenizer(models.BPE(unk_token=_UNKNOWN, fuse_unk=True))
-    # NFKC and not NFC: full-width letters and ligatures, as they are pasted from elsewhere, become plain ones.
-    backend.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Whitespace(), pre_tokenizers.Metaspace(prepend_scheme="always")]
-    )
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        min_frequency=2,
-        special_tokens=[_PADDING, _UNKNOWN],
-        initial_alphabet=_ALPHABET,
-        show_progress=False,
-    )
-    backend.train_from_iterator(captions, trainer)
-    return Tokenizer(backend, context_length)
