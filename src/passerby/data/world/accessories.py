@@ -6,6 +6,8 @@ the front and its pockets from behind, and a suitcase rolls where the hand is.
 
 from __future__ import annotations
 
+import math
+
 from passerby.data.world.canvas import STATIONS, Fabric
 from passerby.data.world.figure import Figure
 from passerby.data.world.garments import Wardrobe
@@ -18,15 +20,37 @@ def draw_head(figure: Figure, wardrobe: Wardrobe) -> None:
     canvas, person = figure.canvas, figure.identity
     tube = figure.head
     base = 0.30
-    canvas.fill(tube, "skin", wardrobe.skin, base, caps=(0.8, 0.8), shadow=0.45)
+    canvas.fill(_dome(figure, 0.0, 0.5, 0.98, 2.2), "skin", wardrobe.skin, base)
+    canvas.fill(tube, "skin", wardrobe.skin, base, along=(0.2, 1.0), caps=(0.0, 0.8), shadow=0.45)
     face = figure.span(-88, 88)
     if face:
-        canvas.fill(tube, "face", wardrobe.skin, base, along=(0.08, 1.0), across=face, caps=(0.0, 0.8))
+        canvas.fill(tube, "face", wardrobe.skin, base, along=(0.12, 1.0), across=face, caps=(0.0, 0.8))
         _features(figure, wardrobe, base)
     if person.hair != "bald":
         _hair(figure, wardrobe, base)
     if person.headwear != "none":
         _headwear(figure, wardrobe, base)
+
+
+def _dome(figure: Figure, rise: float, low: float, wide: float, bulge: float) -> int:
+    """A tube that closes over the skull: from `rise` above the crown to `low` (0 crown, 1 chin), rounder for small bulge."""
+    size = 0.068 * figure.head_size
+    top = figure.bent((0, 0.932 + size * (1 + rise), 0.010))
+    end = figure.bent((0, 0.932 + size * (1 - 2 * low), 0.012))
+    half = math.hypot(0.049 * figure._turn[0], 0.060 * figure._turn[1]) * figure.head_size * figure.scale * wide
+    half *= figure.zoom(top)
+    profile = [half * (1 - (1 - index / (STATIONS - 1)) ** bulge) ** (1 / bulge) for index in range(STATIONS)]
+    profile[0] = half * 0.12
+    return figure.canvas.tube(
+        figure.project(top), figure.project(end), profile, length=2 * size * low, radius=0.05, yaw=figure.yaw
+    )
+
+
+def _flat_oval(figure: Figure, centre: tuple[float, float], half: float, tall: float) -> int:
+    """A lying oval: the brim of a hat, the peak of a cap."""
+    x, y = centre
+    inner = max(half - tall, 0.5)
+    return figure.canvas.tube((x - inner, y), (x + inner, y), (tall, tall))
 
 
 def _features(figure: Figure, wardrobe: Wardrobe, depth: float) -> None:
@@ -74,12 +98,14 @@ def _hair(figure: Figure, wardrobe: Wardrobe, depth: float) -> None:
     )
     tied = style in ("ponytail", "bun")
     line = 0.20 if tied else 0.26
-    canvas.fill(tube, "hair", locks, depth, along=(0.0, line), caps=(1.0, 0.0), inflate=1.10)
+    volume = 0.06 if tied else 0.14
+    canvas.fill(_dome(figure, volume, line, 1.03 if tied else 1.09, 2.2), "hair", locks, depth)
     low = {"short": 0.62, "medium": 1.05, "long": 1.05, "ponytail": 0.72, "bun": 0.72}[style]
     edge = {"short": 82.0, "medium": 58.0, "long": 55.0, "ponytail": 80.0, "bun": 80.0}[style]
     for first, last in ((edge, 180.0), (-180.0, -edge)):
         seen = figure.span(first, last)
         if seen:
+            seen = (min(seen[0], 0.86), max(seen[1], -0.86))  # a sliver beside the face still touches it
             canvas.fill(
                 tube,
                 "hair",
@@ -111,9 +137,12 @@ def _hair(figure: Figure, wardrobe: Wardrobe, depth: float) -> None:
 def _strands(figure: Figure, locks: Fabric, low: float) -> None:
     """Hair that falls in front of the shoulders."""
     for side in (-1.0, 1.0):
-        top, end = (side * 0.046, 0.945, 0.012), (side * 0.062, low, 0.045)
-        if figure.depth(top) > -0.02:
-            lock = figure.limb(figure.bent(top), figure.bent(end), 0.016, 0.019)
+        top, end = (
+            (side * 0.047, 0.945, 0.006),
+            (side * (0.050 if low > 0.8 else 0.058), low, 0.020 if low > 0.8 else 0.050),
+        )
+        if figure.depth(top) > -0.01 and abs(figure.turned) < 110:
+            lock = figure.limb(figure.bent(top), figure.bent(end), 0.015, 0.018)
             figure.canvas.fill(lock, "hair", locks, 0.31, caps=(0.6, 0.9), shadow=0.3)
 
 
@@ -124,36 +153,28 @@ def _headwear(figure: Figure, wardrobe: Wardrobe, depth: float) -> None:
     dark = Fabric(tuple(value * 0.68 for value in wardrobe.headwear_colour), folds=0.2)  # type: ignore[arg-type]
     size, top = figure.head_size, 0.45
     if kind == "beanie":
-        canvas.fill(
-            tube,
-            "headwear",
-            cloth._replace(weave="knit"),
-            top,
-            along=(-0.10, 0.34),
-            caps=(1.0, 0.0),
-            inflate=1.18,
-            shadow=0.3,
-        )
-        canvas.fill(tube, "headwear", dark._replace(weave="rib"), top, along=(0.20, 0.36), inflate=1.22)
-        pompom = figure.limb(figure.bent((0, 1.035 + 0.068 * (size - 1), 0)), figure.bent((0, 1.020, 0)), 0.018, 0.018)
-        canvas.fill(pompom, "headwear", dark, top, caps=(1, 1))
+        dome = _dome(figure, 0.26, 0.38, 1.16, 2.0)
+        canvas.fill(dome, "headwear", cloth._replace(weave="rib"), top, shadow=0.3)
+        canvas.fill(dome, "headwear", dark._replace(weave="rib"), top, along=(0.66, 1.02), inflate=1.05, caps=(0, 0.08))
+        tip = figure.limb(figure.bent((0, 1.028, 0)), figure.bent((0, 1.016, 0)), 0.018 * size, 0.018 * size)
+        canvas.fill(tip, "headwear", dark, top, caps=(1, 1))
         return
+    crown = _dome(figure, 0.16 if kind == "cap" else 0.36, 0.29, 1.13, 2.3 if kind == "cap" else 4.5)
+    canvas.fill(crown, "headwear", cloth, top, shadow=0.3)
+    cos, sin = figure._turn
     if kind == "cap":
-        canvas.fill(tube, "headwear", cloth, top, along=(-0.04, 0.29), caps=(0.8, 0.0), inflate=1.17, shadow=0.3)
-        brim = figure.limb(figure.bent((0, 0.957, 0.050)), figure.bent((0, 0.948, 0.112)), 0.040, 0.032)
-        canvas.fill(
-            brim, "headwear", dark, top if figure.depth((0, 0, 1)) > -0.3 else top - 0.3, caps=(0.4, 0.8), shadow=0.5
-        )
+        if cos > -0.35:
+            centre = figure.project(figure.bent((0, 0.958, 0.078)))
+            half = math.hypot(0.046 * cos, 0.046 * sin) * size * figure.scale
+            peak = _flat_oval(figure, centre, half, (0.010 + 0.008 * max(cos, 0)) * figure.scale)
+            canvas.fill(peak, "headwear", dark, top, caps=(0.9, 0.9), shadow=0.5)
+        canvas.fill(crown, "headwear", dark, top, along=(0.0, 0.10))
         return
-    canvas.fill(tube, "headwear", cloth, top, along=(-0.12, 0.28), caps=(0.25, 0.0), inflate=1.14)
-    canvas.fill(tube, "headwear", dark, top, along=(0.16, 0.27), inflate=1.17)
-    left, right = figure.project(figure.bent((0, 0.960, 0.01))), 0.105 * size * figure.scale
-    brim = canvas.tube(
-        (left[0] - right, left[1]),
-        (left[0] + right, left[1]),
-        (0.030 * figure.scale * 0.75, 0.030 * figure.scale * 0.75),
+    canvas.fill(crown, "headwear", dark, top, along=(0.70, 0.94), inflate=1.03)
+    brim = _flat_oval(
+        figure, figure.project(figure.bent((0, 0.962, 0.01))), 0.102 * size * figure.scale, 0.017 * figure.scale
     )
-    canvas.fill(brim, "headwear", cloth, top, along=(0.12, 0.88), caps=(0.9, 0.9), inflate=0.9, shadow=0.5)
+    canvas.fill(brim, "headwear", cloth, top, caps=(1.0, 1.0), shadow=0.5)
 
 
 def draw_bag(figure: Figure, wardrobe: Wardrobe) -> None:
@@ -170,10 +191,10 @@ def draw_bag(figure: Figure, wardrobe: Wardrobe) -> None:
 
 
 def _cloths(wardrobe: Wardrobe) -> tuple[Fabric, Fabric]:
+    """The fabric of a bag and a darker one for its flap and straps."""
     colour = wardrobe.bag_colour
-    return Fabric(colour, gloss=0.2, folds=0.5), Fabric(
-        (colour[0] * 0.62, colour[1] * 0.62, colour[2] * 0.62), folds=0.1
-    )
+    shade = (colour[0] * 0.62, colour[1] * 0.62, colour[2] * 0.62)
+    return Fabric(colour, gloss=0.1, folds=0.5, round=0.7), Fabric(shade, folds=0.1, round=0.7)
 
 
 def _box(figure: Figure, top: tuple, bottom: tuple, broad: float, deep: float) -> int:
@@ -239,9 +260,9 @@ def _shoulder_bag(figure: Figure, wardrobe: Wardrobe) -> None:
                 0.012,
             )
             canvas.fill(strap, "bag", dark, 0.045, shadow=0.4)
-    top, bottom = (0.150 * bulk, 0.545, 0.0), (0.155 * bulk, 0.400, 0.0)
+    top, bottom = (0.128 * bulk, 0.545, 0.0), (0.132 * bulk, 0.405, 0.0)
     depth = 0.12 if figure.depth(top) > -0.03 else -0.16
-    body = _box(figure, top, bottom, 0.038, 0.100)
+    body = _box(figure, top, bottom, 0.040, 0.090)
     canvas.fill(body, "bag", cloth, depth, caps=(0.1, 0.15), shadow=0.5)
     canvas.fill(body, "bag", dark, depth, along=(0.0, 0.50), caps=(0.1, 0.12), inflate=1.03)
 
@@ -249,9 +270,9 @@ def _shoulder_bag(figure: Figure, wardrobe: Wardrobe) -> None:
 def _suitcase(figure: Figure, wardrobe: Wardrobe) -> None:
     cloth, dark = _cloths(wardrobe)
     canvas = figure.canvas
-    where = (-0.235, 0.0, -0.090)
+    where = (-0.195, 0.0, -0.105)
     depth = 0.09 if figure.depth(where) > 0 else -0.34
-    handle = figure.limb((-0.185, 0.480, -0.04), (where[0], 0.300, where[2]), 0.008, 0.008)
+    handle = figure.limb((-0.150, 0.480, -0.04), (where[0], 0.300, where[2]), 0.008, 0.008)
     canvas.fill(handle, "bag", Fabric((96.0, 98.0, 102.0), gloss=0.5, folds=0.0), depth, caps=(1, 0))
     for shift in (-0.045, 0.045):
         wheel = figure.limb((where[0] + shift, 0.030, where[2]), (where[0] + shift, 0.014, where[2]), 0.014, 0.014)
@@ -270,13 +291,15 @@ def draw_carried(figure: Figure, wardrobe: Wardrobe) -> None:
     _, elbow, wrist = figure.arms[1]
     hand = tuple(w + (w - e) * 0.22 for e, w in zip(elbow, wrist, strict=True))
     front = figure.depth(figure.arms[1][0]) > -0.06
-    depth = 0.07 if front else -0.13
+    depth = 0.07 if front else -0.45
+    if abs(figure.turned) > 90 and figure.depth(hand) < -0.06:
+        depth = -0.45  # held in front of a person who is seen from behind
     colour = wardrobe.carried_colour
-    cloth = Fabric(colour, gloss=0.25, folds=0.4)
+    cloth = Fabric(colour, gloss=0.15, folds=0.4, round=0.8)
     dark = Fabric((colour[0] * 0.6, colour[1] * 0.6, colour[2] * 0.6), folds=0.0)
     canvas = figure.canvas
     if kind == "umbrella":
-        _umbrella(figure, cloth, dark, hand)
+        _umbrella(figure, cloth, dark, hand, depth)
     elif kind == "shopping bag":
         for shift in (-0.03, 0.03):
             strap = figure.limb(hand, (hand[0], hand[1] - 0.07, hand[2] + shift), 0.005, 0.005)
@@ -307,12 +330,15 @@ def draw_carried(figure: Figure, wardrobe: Wardrobe) -> None:
             (hand[0], hand[1] + 0.070, hand[2] + 0.01), (hand[0], hand[1] - 0.030, hand[2] + 0.02), 0.030, 0.030
         )
         canvas.fill(phone, "carried", cloth._replace(gloss=0.5, folds=0.0), depth, caps=(0.1, 0.1), shadow=0.3)
-        canvas.fill(
-            phone, "carried", Fabric((206.0, 232.0, 246.0), folds=0.0), depth, along=(0.12, 0.86), across=(-0.72, 0.72)
-        )
+        if abs(figure.turned) > 90:
+            screen = Fabric((206.0, 232.0, 246.0), folds=0.0)
+            canvas.fill(phone, "carried", screen, depth, along=(0.12, 0.86), across=(-0.68, 0.68))
+        else:
+            lens = Fabric((30.0, 30.0, 34.0), folds=0.0)
+            canvas.fill(phone, "carried", lens, depth, along=(0.08, 0.30), across=(0.10, 0.75))
     else:
         book = _box(
-            figure, (hand[0], hand[1] + 0.090, hand[2]), (hand[0], hand[1] - 0.055, hand[2] + 0.01), 0.052, 0.062
+            figure, (hand[0], hand[1] + 0.090, hand[2]), (hand[0], hand[1] - 0.055, hand[2] + 0.01), 0.052, 0.046
         )
         canvas.fill(book, "carried", cloth._replace(folds=0.0), depth, shadow=0.4)
         canvas.fill(
@@ -320,13 +346,13 @@ def draw_carried(figure: Figure, wardrobe: Wardrobe) -> None:
         )
 
 
-def _umbrella(figure: Figure, cloth: Fabric, dark: Fabric, hand: tuple) -> None:
+def _umbrella(figure: Figure, cloth: Fabric, dark: Fabric, hand: tuple, depth: float) -> None:
     """An open umbrella held over the head."""
     canvas, scale = figure.canvas, figure.scale
-    shaft = figure.limb(hand, (-0.075, 1.16, 0.05), 0.006, 0.006)
-    canvas.fill(shaft, "carried", dark, 0.06)
-    x, y = figure.project((-0.055, 1.075, 0.045))
-    half, rise = 0.245 * scale, 0.125 * scale
+    shaft = figure.limb(hand, (-0.055, 1.12, 0.05), 0.006, 0.006)
+    canvas.fill(shaft, "carried", dark, depth)
+    x, y = figure.project((-0.050, 1.030, 0.045))
+    half, rise = 0.225 * scale, 0.125 * scale
     profile = [half * share for share in (0.03, 0.30, 0.45, 0.56, 0.66, 0.74, 0.81, 0.87, 0.92, 0.96, 0.985, 1.0)]
     dome = canvas.tube((x, y - rise), (x, y), profile, length=0.12, radius=0.24, yaw=figure.yaw)
     canvas.fill(dome, "carried", cloth, 0.60, caps=(0, 0.07), shadow=0.3)

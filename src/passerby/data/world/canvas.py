@@ -45,6 +45,7 @@ class Fabric(NamedTuple):
         weave: a key of `shading.WEAVES`: relief that darkens and lightens without a second colour.
         gloss: strength of the highlight, 0 (cloth) to 1 (patent leather).
         folds: strength of the creases, 0 (skin) to 1.
+        round: 1 shades a piece like a cylinder, 0 like a board.
     """
 
     colour: RGB
@@ -53,6 +54,7 @@ class Fabric(NamedTuple):
     weave: str = "smooth"
     gloss: float = 0.0
     folds: float = 1.0
+    round: float = 1.0
 
 
 class Tube(NamedTuple):
@@ -204,10 +206,13 @@ def outlines(canvas: Canvas, geometry: Geometry) -> np.ndarray:
     inflate = np.array([piece.inflate for piece in pieces], dtype=np.float32)
     caps = np.array([piece.caps for piece in pieces], dtype=np.float32)
     v = v0 + (v1 - v0) * _STEPS  # (P, K)
-    entry = np.clip(v * (TABLE - 1) + 0.5, 0, TABLE - 1).astype(np.int32)
+    place = np.clip(v * (TABLE - 1), 0, TABLE - 1.001)
+    entry = place.astype(np.int32)
+    share = place - entry
     widths = geometry.widths[tube]  # (P, 2, T)
     rows = np.arange(len(pieces))[:, None]
-    left_width, right_width = widths[rows, 0, entry], widths[rows, 1, entry]  # (P, K)
+    left_width = widths[rows, 0, entry] * (1 - share) + widths[rows, 0, entry + 1] * share  # (P, K)
+    right_width = widths[rows, 1, entry] * (1 - share) + widths[rows, 1, entry + 1] * share
     mix = _STEPS[None, :]
     low = across[:, 0:1] * (1 - mix) + across[:, 2:3] * mix
     high = across[:, 1:2] * (1 - mix) + across[:, 3:4] * mix

@@ -18,8 +18,8 @@ Point = tuple[float, float, float]  # left, up, forward
 #: Level of the top and the bottom of the torso, and the torso's half breadth, half depth and middle at STATIONS levels.
 TORSO_TOP, TORSO_BOTTOM = 0.845, 0.455
 _BREADTH = {
-    "man": (0.046, 0.104, 0.121, 0.119, 0.113, 0.105, 0.098, 0.095, 0.095, 0.096, 0.095, 0.086),
-    "woman": (0.040, 0.088, 0.102, 0.102, 0.096, 0.086, 0.078, 0.080, 0.091, 0.101, 0.103, 0.096),
+    "man": (0.042, 0.086, 0.107, 0.111, 0.108, 0.102, 0.096, 0.092, 0.092, 0.094, 0.095, 0.087),
+    "woman": (0.037, 0.074, 0.091, 0.095, 0.091, 0.083, 0.076, 0.078, 0.089, 0.100, 0.102, 0.095),
 }
 _DEPTH = {
     "man": (0.046, 0.058, 0.070, 0.077, 0.076, 0.071, 0.067, 0.066, 0.069, 0.073, 0.074, 0.066),
@@ -32,7 +32,7 @@ _FRONT = {
 _BELLY = (0, 0, 0.004, 0.008, 0.016, 0.024, 0.030, 0.032, 0.028, 0.020, 0.012, 0.006)
 _BULK = {"slim": 0.87, "average": 1.0, "heavy": 1.24}
 _RAISED = {"umbrella": 118.0, "phone": 112.0, "book": 84.0}  # where the right forearm points, 0 hanging, 90 ahead
-_HEAD = (0.42, 0.74, 0.90, 0.98, 1.0, 1.0, 0.985, 0.96, 0.91, 0.82, 0.68, 0.46)
+_HEAD = (0.30, 0.64, 0.81, 0.91, 0.97, 1.0, 1.0, 0.97, 0.92, 0.83, 0.69, 0.48)
 
 
 @dataclass(slots=True)
@@ -73,12 +73,17 @@ class Figure:
         self._turn = (math.cos(yaw), math.sin(yaw))
         self._look = (math.cos(tilt), math.sin(tilt))
         person = self.identity
-        stoop = math.radians({"young": 0.0, "adult": 2.5, "elderly": 15.0}[person.age])
+        stoop = math.radians({"young": 0.0, "adult": 2.5, "elderly": 10.0}[person.age])
         self._stoop = (math.cos(stoop), math.sin(stoop))
         self.bulk = _BULK[person.build] * (0.93 if person.age == "young" else 1.0)
         self.head_size = 1.10 if person.age == "young" else 1.0
         self._walk()
         self._body()
+
+    @property
+    def turned(self) -> float:
+        """The yaw as -180..180 degrees."""
+        return (self.yaw + 180.0) % 360.0 - 180.0
 
     def project(self, point: Point) -> tuple[float, float]:
         """Return the canvas position (x, y) of a point in the person's axes."""
@@ -105,7 +110,7 @@ class Figure:
         left, up, forward = point
         cos, sin = self._stoop
         over = max(0.0, up - 0.5)
-        extra = 0.35 * sin * max(0.0, up - 0.80)  # the head leads
+        extra = 0.30 * sin * max(0.0, up - 0.80)  # the head leads
         return left, up - over * (1 - cos) - self.lift, forward + over * sin + extra
 
     def limb(self, start: Point, end: Point, first: float, last: float) -> int:
@@ -150,11 +155,11 @@ class Figure:
         """Place the joints of legs and arms for the walking phase, the lower foot on the ground."""
         person = self.identity
         reach = {"young": 24.0, "adult": 22.0, "elderly": 13.0}[person.age]
-        spread = (0.050 if person.gender == "woman" else 0.054) * (1 + 0.5 * (self.bulk - 1))
-        shoulder = (0.106 if person.gender == "woman" else 0.126) * (1 + 0.85 * (self.bulk - 1))
+        spread = (0.047 if person.gender == "woman" else 0.050) * (1 + 0.5 * (self.bulk - 1))
+        shoulder = (0.085 if person.gender == "woman" else 0.099) * (1 + 0.85 * (self.bulk - 1))
         legs, arms = [], []
         for side in (1.0, -1.0):
-            swing = math.sin(2 * math.pi * self.phase) * side
+            swing, out = math.sin(2 * math.pi * self.phase) * side, 0.004
             rise = math.cos(2 * math.pi * self.phase) * side  # positive while the leg moves forward
             thigh = math.radians(reach * swing + (6.0 if person.age == "elderly" else 1.5))
             shin = thigh - math.radians(6 + 34 * max(0.0, rise) * reach / 22 + (6 if person.age == "elderly" else 0))
@@ -166,9 +171,10 @@ class Figure:
             lower = upper + math.radians(16 + 12 * max(0.0, -swing))
             if side < 0 and person.carried in ("umbrella", "phone", "book"):
                 upper, lower = math.radians(4 - 4 * swing), math.radians(_RAISED[person.carried])
-            top = (shoulder * side, 0.800, 0.0)
-            elbow = (top[0] + 0.022 * side * self.bulk, top[1] - 0.172 * math.cos(upper), 0.172 * math.sin(upper))
-            wrist = (elbow[0] + 0.004 * side, elbow[1] - 0.148 * math.cos(lower), elbow[2] + 0.148 * math.sin(lower))
+                out = 0.024
+            top = (shoulder * side, 0.779, -0.004)
+            elbow = (top[0] + 0.030 * side * self.bulk, top[1] - 0.172 * math.cos(upper), 0.172 * math.sin(upper))
+            wrist = (elbow[0] + out * side, elbow[1] - 0.148 * math.cos(lower), elbow[2] + 0.148 * math.sin(lower))
             arms.append((top, elbow, wrist))
         self.lift = min(leg[2][1] for leg in legs) - 0.042
         self.legs = tuple(tuple((x, y - self.lift, z) for x, y, z in leg) for leg in legs)
@@ -221,7 +227,7 @@ class Figure:
         """How far the legs stand out to the picture's left and right of the body's axis at a level."""
         left = right = 0.0
         for hip, knee, ankle in self.legs:
-            above, below = (hip, knee) if level > knee[1] + self.lift * 0 else (knee, ankle)
+            above, below = (hip, knee) if level > knee[1] else (knee, ankle)
             share = min(max((above[1] - level) / max(above[1] - below[1], 1e-6), 0.0), 1.0)
             side = above[0] + (below[0] - above[0]) * share
             ahead = above[2] + (below[2] - above[2]) * share

@@ -76,12 +76,12 @@ def dress_legs(figure: Figure, wardrobe: Wardrobe) -> None:
         _shoe(figure, wardrobe, side, -0.295 + 0.04 * rank)
     seat = Fabric(*wardrobe.bottom[:3], wardrobe.bottom.weave)
     if long or person.bottom == "shorts":
-        figure.canvas.fill(figure.torso, "bottom", seat, -0.20, along=(0.74, 1.0), caps=(0, 0.25), inflate=1.03)
+        figure.canvas.fill(figure.torso, "bottom", seat, -0.20, along=(0.80, 1.0), caps=(0, 0.25), inflate=1.0)
     if person.bottom in ("skirt", "long skirt"):
         bottom = 0.315 if person.bottom == "skirt" else 0.085
         loose = list(_SNUG)
         tube = figure.shell(bottom, loose, flare=0.030 if person.bottom == "skirt" else 0.045)
-        start = 0.28 / (0.845 - bottom)
+        start = 0.34 / (0.845 - bottom)
         figure.canvas.fill(
             tube,
             "bottom",
@@ -102,11 +102,14 @@ def _leg(figure: Figure, wardrobe: Wardrobe, side: int, depth: float) -> None:
     if bottom in ("trousers", "jeans"):
         slim = 1.0 if bottom == "trousers" else 0.92
         shin = figure.limb(knee, (ankle[0], ankle[1] - 0.012, ankle[2]), 0.046 * bulk, 0.036 * slim * bulk)
-        thigh = figure.limb(hip, knee, 0.066 * bulk, 0.047 * bulk)
+        thigh = figure.limb(hip, knee, 0.060 * bulk, 0.047 * bulk)
         figure.canvas.fill(shin, "bottom", wardrobe.bottom, depth, caps=(0.8, 0.1), shadow=0.35)
-        figure.canvas.fill(thigh, "bottom", wardrobe.bottom, depth, caps=(0.4, 0.6))
+        figure.canvas.fill(thigh, "bottom", wardrobe.bottom, depth, caps=(0.1, 0.6))
         if bottom == "jeans":
             hem = wardrobe.bottom._replace(colour=_lighter(wardrobe.bottom.colour), weave="smooth", pattern="plain")
+            stitch = Fabric(wardrobe.bottom.second, folds=0.0)
+            for leg in (thigh, shin):
+                figure.canvas.fill(leg, "bottom", stitch, depth, across=(0.58, 0.68))
             figure.canvas.fill(shin, "bottom", hem, depth, along=(0.90, 1.0), caps=(0, 0.1), inflate=1.08)
         return
     shin = figure.limb(knee, ankle, 0.040 * bulk, 0.022 * bulk)
@@ -127,10 +130,10 @@ def _shoe(figure: Figure, wardrobe: Wardrobe, side: int, depth: float) -> None:
     """One foot in its shoe."""
     _, knee, ankle = figure.legs[side]
     kind = figure.identity.shoes
-    out = 0.018 if side == 0 else -0.018
+    out = 0.012 if side == 0 else -0.012
     floor = max(ankle[1] - 0.030, 0.010)
-    heel = (ankle[0] - out * 0.3, floor + 0.006, ankle[2] - 0.026)
-    toe = (ankle[0] + out, floor, ankle[2] + (0.108 if kind == "dress shoes" else 0.096))
+    heel = (ankle[0] - out * 0.3, floor + 0.006, ankle[2] - 0.018)
+    toe = (ankle[0] + out, floor, ankle[2] + (0.096 if kind == "dress shoes" else 0.084))
     colour = wardrobe.shoes_colour
     leather = Fabric(colour, gloss=0.8 if kind == "dress shoes" else 0.15, folds=0.2)
     canvas = figure.canvas
@@ -153,15 +156,23 @@ def _shoe(figure: Figure, wardrobe: Wardrobe, side: int, depth: float) -> None:
         0.043 if kind == "boots" else 0.027,
         0.031 if kind == "boots" else 0.027,
     )
-    canvas.fill(shaft, "shoes", leather, nearer, caps=(0.1, 0.6), shadow=0.25)
     canvas.fill(foot, "shoes", leather, nearer, caps=(1, 1))
+    canvas.fill(shaft, "shoes", leather, depth + 0.001, caps=(0.1, 0.6), shadow=0.25)
     if kind == "boots":
-        canvas.fill(shaft, "shoes", leather._replace(colour=_shade(colour, 0.7)), nearer, along=(0, 0.16), inflate=1.06)
+        canvas.fill(
+            shaft, "shoes", leather._replace(colour=_shade(colour, 0.7)), depth + 0.001, along=(0, 0.16), inflate=1.06
+        )
     if kind == "sneakers":
         white = Fabric((236, 236, 232), folds=0.0)
-        sole = figure.limb((heel[0], heel[1] - 0.019, heel[2]), (toe[0], toe[1] - 0.020, toe[2]), 0.010, 0.010)
-        canvas.fill(sole, "shoes", white, nearer, caps=(1, 1), inflate=1.25)
-        canvas.fill(foot, "shoes", white, nearer, along=(0.45, 0.62), across=(-0.75, 0.55))
+        if 35 < abs(figure.turned) < 145:
+            sole = figure.limb((heel[0], heel[1] - 0.019, heel[2]), (toe[0], toe[1] - 0.020, toe[2]), 0.010, 0.010)
+            canvas.fill(sole, "shoes", white, nearer, caps=(1, 1), inflate=1.25)
+            canvas.fill(foot, "shoes", white, nearer, along=(0.45, 0.62), across=(-0.75, 0.55))
+        else:
+            rim = (toe[0], toe[1] - 0.012, toe[2]) if abs(figure.turned) <= 35 else (heel[0], heel[1] - 0.012, heel[2])
+            x, y = figure.project(rim)
+            sole = canvas.tube((x - 0.020 * figure.scale, y), (x + 0.020 * figure.scale, y), [0.010 * figure.scale] * 2)
+            canvas.fill(sole, "shoes", white, depth + 0.006, caps=(1, 1))
     if kind == "dress shoes":
         heel_block = figure.limb((heel[0], heel[1] - 0.008, heel[2]), (heel[0], heel[1] - 0.024, heel[2]), 0.016, 0.016)
         canvas.fill(heel_block, "shoes", leather._replace(colour=_shade(colour, 0.5)), nearer)
@@ -187,12 +198,11 @@ def _top(figure: Figure, wardrobe: Wardrobe) -> None:
     tube = figure.shell(low, [loose] * STATIONS)
     if person.top == "tank top":
         canvas.fill(tube, "top", wardrobe.top, 0.0, along=(0.24, 1.0), caps=(0, 0.12), inflate=1.02, shadow=0.3)
-        for first, last in ((-38.0, -20.0), (20.0, 38.0), (142.0, 160.0), (200.0, 218.0)):
-            seen = figure.span(first - 14, last + 14)
-            if seen:
-                canvas.fill(tube, "top", wardrobe.sleeve, 0.0, along=(0.02, 0.27), across=seen, inflate=0.98)
+        straps = ((-0.95, -0.25, -0.68, -0.40), (0.25, 0.95, 0.40, 0.68))
+        for across in straps if abs(figure.turned) < 60 or abs(figure.turned) > 120 else ((-0.5, 0.5, -0.34, 0.34),):
+            canvas.fill(tube, "top", wardrobe.sleeve, 0.0, along=(0.03, 0.27), across=across, inflate=1.03)
         return
-    canvas.fill(tube, "top", wardrobe.top, 0.0, along=(0.015, 1.0), caps=(0, 0.12), inflate=1.03, shadow=0.3)
+    canvas.fill(tube, "top", wardrobe.top, 0.0, along=(0.015, 1.0), caps=(0, 0.12), inflate=1.05, shadow=0.4)
     front = figure.span(-40, 40)
     dark = wardrobe.sleeve._replace(colour=_shade(wardrobe.sleeve.colour, 0.72), pattern="plain")
     if person.top == "t-shirt" and front:
@@ -254,13 +264,16 @@ def _outer(figure: Figure, wardrobe: Wardrobe) -> None:
     if person.outer_front == "closed":
         canvas.fill(tube, "outer", cloth, 0.01, along=(0.0, 1.0), caps=(0, 0.10), shadow=0.5)
     else:
-        for first, last in ((-180.0, -24.0), (24.0, 180.0)):
+        for first, last in _flaps(figure):
             seen = figure.span(first, last)
             if seen:
-                gap = figure.span(first + 9, last) if first < 0 else figure.span(first, last - 9)
                 canvas.fill(tube, "outer", cloth, 0.01, across=seen, caps=(0, 0.04), shadow=0.5)
-                del gap
     _outer_details(figure, wardrobe, tube, dark)
+
+
+def _flaps(figure: Figure) -> tuple[tuple[float, float], ...]:
+    """The angles that an open outer garment covers: one stretch from behind, two from the front."""
+    return ((24.0, 336.0),) if abs(figure.turned) > 90 else ((-180.0, -24.0), (24.0, 180.0))
 
 
 def _outer_details(figure: Figure, wardrobe: Wardrobe, tube: int, dark: Fabric) -> None:
@@ -280,7 +293,7 @@ def _outer_details(figure: Figure, wardrobe: Wardrobe, tube: int, dark: Fabric) 
         )
     if person.outer == "jacket":
         canvas.fill(tube, "outer", dark, 0.011, along=(-0.04, 0.055), inflate=1.02) if closed else None
-        for first, last in ((-180.0, -24.0), (24.0, 180.0)):
+        for first, last in _flaps(figure):
             seen = figure.span(first, last) if not closed else None
             if seen:
                 canvas.fill(tube, "outer", dark, 0.011, along=(0.93, 1.0), across=seen, caps=(0, 0.04))
@@ -319,7 +332,7 @@ def _outer_details(figure: Figure, wardrobe: Wardrobe, tube: int, dark: Fabric) 
             shadow=0.4,
         )
         if line:
-            for offset in (-0.20, 0.14):
+            for offset in (-0.20, 0.14) if closed else ():
                 canvas.fill(
                     tube,
                     "outer",
@@ -345,42 +358,54 @@ def dress_arms(figure: Figure, wardrobe: Wardrobe) -> None:
     person = figure.identity
     for side in (0, 1):
         top, elbow, wrist = figure.arms[side]
-        depth = 0.05 if figure.depth(top) > -0.045 else -0.15
+        depth = 0.05 if figure.depth(top) > -0.045 else -0.5
         if abs(figure.depth(top)) <= 0.045 and figure.depth(wrist) < -0.05:
-            depth = -0.10
-        _arm(figure, wardrobe, (top, elbow, wrist), depth, person)
+            depth = -0.5
+        hand_depth = -0.5 if abs(figure.turned) > 90 and figure.depth(wrist) < -0.06 else depth
+        _arm(figure, wardrobe, (top, elbow, wrist), (depth, hand_depth), person)
 
 
-def _arm(figure: Figure, wardrobe: Wardrobe, joints: tuple, depth: float, person: Identity) -> None:
+def _arm(figure: Figure, wardrobe: Wardrobe, joints: tuple, depths: tuple[float, float], person: Identity) -> None:
     """One arm: skin, the sleeve of the top, the sleeve of the outer garment, the hand."""
     top, elbow, wrist = joints
+    depth, hand_depth = depths
     canvas, bulk = figure.canvas, 0.55 + 0.45 * figure.bulk
     man = 1.0 if person.gender == "man" else 0.88
     hand_end = tuple(w + (w - e) * 0.36 for e, w in zip(elbow, wrist, strict=True))
     hand = figure.limb(wrist, hand_end, 0.019, 0.016)
-    upper = figure.limb(top, elbow, 0.038 * bulk * man, 0.031 * bulk * man)
+    upper = figure.limb(top, elbow, 0.036 * bulk * man, 0.032 * bulk * man)
     lower = figure.limb(elbow, wrist, 0.031 * bulk * man, 0.022 * bulk * man)
-    canvas.fill(hand, "skin", wardrobe.skin, depth, caps=(0.6, 0.9), shadow=0.3)
+    canvas.fill(hand, "skin", wardrobe.skin, hand_depth, caps=(0.6, 0.9), shadow=0.3)
+    inner = figure.bent((top[0] * 0.30, 0.826, -0.006))
+    slope = figure.limb(inner, (top[0], top[1] + 0.004, top[2]), 0.026, 0.034 * bulk * man)
     sleeved = person.outer in ("jacket", "coat", "hoodie")
     if sleeved:
-        layers = [("outer", wardrobe.outer, 1.22)]
+        layers = [("outer", wardrobe.outer, 1.20)]
     elif person.top in ("shirt", "sweater"):
         layers = [("top", wardrobe.sleeve, 1.14)]
     else:
         layers = []
+    bare = person.top == "tank top" and person.outer == "none"
+    part, cloth = ("outer", wardrobe.outer) if person.outer != "none" else ("top", wardrobe.sleeve)
+    canvas.fill(slope, "skin" if bare else part, wardrobe.skin if bare else cloth, min(depth, -0.022), caps=(0, 0.6))
     for part, cloth, loose in layers:
-        canvas.fill(lower, part, cloth, depth, along=(0, 0.97), caps=(0.8, 0.1), inflate=loose * 1.08, shadow=0.4)
-        canvas.fill(upper, part, cloth, depth, caps=(0.85, 0.7), inflate=loose)
+        canvas.fill(lower, part, cloth, hand_depth, along=(0, 0.97), caps=(0.8, 0.1), inflate=loose * 1.08, shadow=0.4)
+        canvas.fill(upper, part, cloth, depth, caps=(0.85, 0.7), inflate=loose, shadow=0.3)
         if person.top == "sweater" or sleeved:
             cuff = Fabric(_shade(cloth.colour, 0.7), folds=0.0, weave="rib")
-            canvas.fill(lower, part, cuff, depth, along=(0.86, 1.0), inflate=loose * 1.12)
+            canvas.fill(lower, part, cuff, hand_depth, along=(0.86, 1.0), inflate=loose * 1.12)
         elif person.top == "shirt":
             canvas.fill(
-                lower, part, Fabric(_lighter(cloth.colour), folds=0.0), depth, along=(0.88, 1.0), inflate=loose * 1.12
+                lower,
+                part,
+                Fabric(_lighter(cloth.colour), folds=0.0),
+                hand_depth,
+                along=(0.88, 1.0),
+                inflate=loose * 1.12,
             )
     if layers:
         return
-    canvas.fill(lower, "skin", wardrobe.skin, depth, caps=(0.8, 0.5), shadow=0.35)
+    canvas.fill(lower, "skin", wardrobe.skin, hand_depth, caps=(0.8, 0.5), shadow=0.35)
     canvas.fill(upper, "skin", wardrobe.skin, depth, caps=(0.9, 0.7))
     if person.top == "t-shirt":
-        canvas.fill(upper, "top", wardrobe.sleeve, depth, along=(0.0, 0.62), caps=(0.95, 0.1), inflate=1.26, shadow=0.4)
+        canvas.fill(upper, "top", wardrobe.sleeve, depth, along=(0.0, 0.60), caps=(0.9, 0.1), inflate=1.18, shadow=0.3)

@@ -184,13 +184,15 @@ def draw_person(figure: Figure) -> None:
 def _frame(identity: Identity, view: View, canvas: Canvas) -> tuple[float, tuple[float, float]]:
     """Scale and place of the person so that the crop holds them with the view's jitter."""
     top, right, bottom, left = view.crop
-    tall = 1.22 if identity.carried == "umbrella" else (1.06 if identity.headwear == "hat" else 1.03)
-    wide = 0.52 if identity.carried == "umbrella" or identity.bag == "suitcase" else 0.44
+    tall = 1.17 if identity.carried == "umbrella" else (1.06 if identity.headwear == "hat" else 1.03)
+    wide = 0.50 if identity.carried == "umbrella" or identity.bag == "suitcase" else 0.44
     rows, columns = canvas.height, canvas.width
     inner = rows * (1 - 0.05 - top - bottom)
     scale = min(inner / tall, columns * (1 - left - right) / (wide * 0.92))
-    shift = 0.03 * scale if identity.bag == "suitcase" else 0.0
-    middle = columns * (0.5 + (left - right) / 2) + shift * float(np.cos(np.radians(view.yaw)))
+    lean = 0.05 if identity.age == "elderly" else 0.01  # keeps a stooping body in the middle
+    turn = np.radians(view.yaw)
+    aside = 0.045 if identity.bag == "suitcase" else 0.0
+    middle = columns * (0.5 + (left - right) / 2) + scale * float(aside * np.cos(turn) + lean * np.sin(turn))
     return scale, (middle, rows * (1 - 0.035 - bottom) - 0.01 * scale)
 
 

@@ -141,7 +141,7 @@ def _car_park(draw: ImageDraw.ImageDraw, rng: np.random.Generator, size: tuple[i
 def _arcade(draw: ImageDraw.ImageDraw, rng: np.random.Generator, size: tuple[int, int]) -> None:
     height, width = size
     floor = int(height * _HORIZON)
-    draw.rectangle((0, 0, width, floor), fill=(206, 196, 186))
+    draw.rectangle((0, 0, width, floor), fill=(192, 190, 176))
     for column in range(0, width, 256):
         draw.rounded_rectangle((column + 50, 60, column + 206, floor + 90), 78, fill=(120, 104, 104))
         draw.rounded_rectangle((column + 74, 96, column + 182, floor + 90), 54, fill=(158, 148, 146))

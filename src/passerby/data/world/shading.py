@@ -43,10 +43,9 @@ def _dots(angle: np.ndarray, along: np.ndarray, radius: np.ndarray) -> np.ndarra
 
 def _logo(angle: np.ndarray, along: np.ndarray, radius: np.ndarray) -> np.ndarray:
     front = np.abs(np.mod(angle + 90, 180) - 90)  # the print is on the chest and on the back
-    side, down = front / 38.0, (along - 0.125) / 0.060
-    ring = side * side + down * down
-    bar = (np.abs(down) < 0.22) & (side < 0.62)
-    return (((ring < 1.0) & (ring > 0.52)) | bar).astype(np.float32)
+    side, down = front / 36.0, (along - 0.130) / 0.056
+    far, turn = np.hypot(side, down), np.arctan2(side, -down)
+    return ((far < 0.78 + 0.26 * np.cos(5 * turn)) & (far > 0.24)).astype(np.float32)
 
 
 def _two_tone(angle: np.ndarray, along: np.ndarray, radius: np.ndarray) -> np.ndarray:
@@ -76,7 +75,7 @@ def _rib(angle: np.ndarray, along: np.ndarray, radius: np.ndarray) -> np.ndarray
 def _denim(angle: np.ndarray, along: np.ndarray, radius: np.ndarray) -> np.ndarray:
     twill = 0.07 * np.sin(angle * radius * 9 + along * 500)
     worn = 0.22 * np.exp(-(((np.mod(angle + 180, 360) - 180) / 34.0) ** 2))
-    return twill + worn - 0.05
+    return 1.3 * twill + 1.5 * worn - 0.10
 
 
 def _quilt(angle: np.ndarray, along: np.ndarray, radius: np.ndarray) -> np.ndarray:
@@ -155,7 +154,9 @@ def shade(
     start, along, across = geometry.start[tube], geometry.along[tube], geometry.across[tube]
     inverse = 1.0 / geometry.size[tube]
     right, down, towards, ambient = light
-    fabric = np.array([(p.inflate, p.fabric.gloss, p.fabric.folds) for p in pieces], dtype=np.float32)
+    fabric = np.array(
+        [(p.inflate / max(p.fabric.round, 0.05), p.fabric.gloss, p.fabric.folds) for p in pieces], dtype=np.float32
+    )
     table = np.empty((len(pieces), 10), dtype=np.float32)
     table[:, 0:2] = across
     table[:, 2] = (start * across).sum(axis=1)
@@ -177,7 +178,7 @@ def shade(
     np.clip(u, -0.985, 0.985, out=u)
     facing = np.sqrt(1.0 - u * u)
     lit = np.maximum(facing * towards + u * row[6], 0.0)
-    bright = ambient + (1.0 - ambient) * 1.25 * lit
+    bright = ambient + (1.0 - ambient) * 1.12 * lit
     wrinkle = _creases()[
         (y * (150.0 / scale * 2) + seed).astype(np.int64) & 255,
         (x * (150.0 / scale * 2) + seed // 256).astype(np.int64) & 255,
