@@ -10,6 +10,7 @@ import re
 import sys
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -210,6 +211,13 @@ def test_a_figure_that_is_null_is_a_dash():
     assert "3.5" in words
     assert "1.0 s wall" in words
     assert "None" not in words
+
+
+def test_scores_and_verdicts_of_numpy_are_read():
+    hit = {"jpeg": picture("JPEG"), "score": np.float32(0.5), "hit": np.bool_(True), "camera": None}
+    html = render_report({}, {"answers": [{"query": "a", "hits": [hit]}]})
+    assert "</span>0.50</span>" in html
+    assert 'class="hit right"' in html
 
 
 def test_a_picture_that_is_none_is_refused_and_the_old_page_stays(tmp_path):

@@ -12,6 +12,7 @@ import hashlib
 import math
 import os
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -243,7 +244,7 @@ def _pairs(mapping: Mapping[str, object] | None) -> list[tuple[str, str]]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _number(value: Any, digits: int = 1) -> str:
