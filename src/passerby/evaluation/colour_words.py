@@ -77,13 +77,13 @@ def colour_mentions(text: str) -> list[tuple[str, str]]:
     """
     mentions: list[tuple[str, str]] = []
     for sentence in _sentences(text):
-        things = [(place, _STRIPE_OF[word]) for place, word in enumerate(sentence) if word in _STRIPE_OF]
         for place, word in enumerate(sentence):
             if word not in _COLOUR_OF:
                 continue
-            after = [stripe for at, stripe in things if place < at <= place + 1 + _REACH]
-            before = [stripe for at, stripe in things if place - 1 - _REACH <= at < place]
-            stripe = after[0] if after else before[-1] if before else None
+            after = sentence[place + 1 : place + 2 + _REACH]
+            before = sentence[max(0, place - 1 - _REACH) : place]
+            thing = next((near for near in (*after, *reversed(before)) if near in _STRIPE_OF), None)
+            stripe = None if thing is None else _STRIPE_OF[thing]
             if stripe is not None:
                 mentions.append((stripe, _COLOUR_OF[word]))
     return mentions
