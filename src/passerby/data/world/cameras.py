@@ -48,7 +48,7 @@ class Camera:
 
 
 CAMERAS: tuple[Camera, ...] = (
-    Camera("c01", "street", (1.02, 1.00, 0.98), 0.98, 1.05, 1.05, 384, 0.0, 2.5, 6.0, 92, (220, 384)),
+    Camera("c01", "street", (1.02, 1.00, 0.98), 0.98, 1.04, 1.0, 384, 0.0, 2.5, 6.0, 92, (220, 384)),
     Camera("c02", "shop", (1.14, 1.00, 0.80), 0.94, 1.02, 1.00, 260, 0.15, 4.0, 12.0, 85, (180, 330)),
     Camera("c03", "park", (0.94, 1.04, 0.96), 1.06, 1.10, 1.12, 220, 0.2, 4.0, 9.0, 80, (150, 300)),
     Camera("c04", "station", (0.86, 1.00, 1.14), 1.14, 0.92, 0.82, 150, 0.3, 7.0, 20.0, 70, (100, 220)),
@@ -72,24 +72,39 @@ class Light:
 
 LIGHTS: MappingProxyType[str, Light] = MappingProxyType(
     {
-        "day": Light(1.04, (1.02, 1.0, 0.97), 1.05, 1.0, (-0.42, -0.25, 0.86, 0.46), 0.55),
+        "day": Light(1.04, (1.02, 1.0, 0.97), 1.0, 1.0, (-0.42, -0.25, 0.86, 0.46), 0.55),
         "shade": Light(0.86, (0.95, 1.0, 1.07), 0.90, 1.2, (-0.15, -0.20, 0.95, 0.62), 0.40),
         "night": Light(0.76, (1.10, 1.0, 0.80), 0.80, 1.6, (0.45, -0.35, 0.80, 0.40), 0.45),
     }
 )
 
 
+_CHANNEL = np.array([0, 256, 512], dtype=np.int16)  # where each channel's table begins in the response
+
+
 @cache
-def _response(camera: int, light: str) -> tuple[int, ...]:
-    """The 3 x 256 table from scene value to camera value."""
+def _response(camera: int, light: str) -> np.ndarray:
+    """From scene value to camera value: (3 * 256,) int16, red, green, blue."""
     eye, sky = CAMERAS[camera], LIGHTS[light]
     value = np.arange(256, dtype=np.float64) / 255
-    rows = []
+    tables = []
     for gain, tint in zip(eye.gains, sky.tint, strict=True):
         out = np.clip(value * gain * tint * sky.exposure, 0, 1) ** eye.gamma
         out = (out - 0.5) * eye.contrast + 0.5
-        rows.append(np.clip(out * 255 + 0.5, 0, 255).astype(np.uint8))
-    return tuple(int(entry) for entry in np.concatenate(rows))
+        tables.append(np.clip(out * 255 + 0.5, 0, 255).astype(np.int16))
+    return np.concatenate(tables)
+
+
+@cache
+def _colour_matrix(camera: int, light: str) -> tuple[float, ...]:
+    """The 3 x 4 matrix that brings colours nearer to, or farther from, grey."""
+    saturation = CAMERAS[camera].saturation * LIGHTS[light].saturation
+    rows = []
+    for channel in range(3):
+        row = [weight * (1 - saturation) for weight in (0.299, 0.587, 0.114)]
+        row[channel] += saturation
+        rows += [*row, 0.0]
+    return tuple(rows)
 
 
 @cache
@@ -119,14 +134,11 @@ def expose(scene: Image.Image, camera: int, light: str, rng: np.random.Generator
         scene = scene.resize(small, Image.Resampling.BOX).resize((width, height), Image.Resampling.BILINEAR)
     if eye.blur * height / 100 >= 0.15:
         scene = scene.filter(ImageFilter.BoxBlur(eye.blur * height / 100))
-    saturation = eye.saturation * sky.saturation
-    grey = scene.convert("L").convert("RGB")
-    scene = Image.blend(grey, scene, saturation).point(_response(camera, light))
+    scene = scene.convert("RGB", _colour_matrix(camera, light))
+    picture = _response(camera, light)[np.asarray(scene) + _CHANNEL]
     down, right = (int(start) for start in rng.integers(0, 512, size=2))
-    strength = round(eye.noise * sky.noise * 4)
-    tile = _grain()
     rows, columns = np.arange(down, down + height) & 511, np.arange(right, right + width) & 511
-    noise = tile[rows[:, None], columns[None, :]] * np.int16(strength)
+    noise = _grain()[rows[:, None], columns[None, :]] * np.int16(round(eye.noise * sky.noise * 4))
     noise >>= 8
-    noise += np.asarray(scene)
-    return np.clip(noise, 0, 255).astype(np.uint8)
+    noise += picture
+    return np.clip(noise, 0, 255, out=noise).astype(np.uint8)

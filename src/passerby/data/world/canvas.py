@@ -70,7 +70,7 @@ class Tube(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """One filled outline: a stretch of a tube (`along`, `across`) or a free polygon."""
+    """One filled outline: a stretch of a tube, `along` its axis and `across` it."""
 
     tube: int
     label: int
@@ -81,7 +81,6 @@ class Piece(NamedTuple):
     inflate: float
     caps: tuple[float, float]
     shadow: float
-    polygon: tuple[tuple[float, float], ...] | None = None
 
 
 @dataclass(slots=True)
@@ -153,16 +152,6 @@ class Canvas:
         """
         spread = across if len(across) == 4 else (across[0], across[1], across[0], across[1])
         self.pieces.append(Piece(tube, PART_LABEL[part], fabric, depth, along, spread, inflate, caps, shadow))
-
-    def polygon(self, points: tuple[tuple[float, float], ...], part: str, fabric: Fabric, depth: float) -> None:
-        """Add a free polygon, shaded as a flat board as wide as its bounding box."""
-        xs = [x for x, _ in points]
-        ys = [y for _, y in points]
-        middle, half = (min(xs) + max(xs)) / 2, max((max(xs) - min(xs)) / 2, 1.0)
-        number = self.tube((middle, min(ys)), (middle, max(ys) + 1e-3), (half * 1.6, half * 1.6))
-        self.pieces.append(
-            Piece(number, PART_LABEL[part], fabric, depth, (0, 1), (-1, 1, -1, 1), 1.0, (0, 0), 0.0, points)
-        )
 
     def sort_from(self, first: int) -> None:
         """Sort the pieces added since `first` back to front (stable, so equal depths keep their order)."""
@@ -242,34 +231,36 @@ def rasterise(canvas: Canvas, geometry: Geometry, person: slice) -> tuple[np.nda
         person: which pieces belong to the person; those before lie behind, those after in front.
 
     Returns:
-        (numbers, numbers as they were before anything was drawn in front of the person, shadow), each
-        (H, W) uint8; a number is the index of the piece plus one, 0 where there is none; shadow is 0 (none) to 255.
+        numbers: (H, W) uint8, the index of the piece plus one, 0 where there is none.
+        unhidden: (H, W) uint8, the same before anything was drawn in front of the person.
+        shadow: (H / 2, W / 2) uint8, contact shadow from 0 (none) to 255.
 
     Raises:
         DataError: there are more pieces than a byte can number.
     """
-    if len(canvas.pieces) > 255:
-        raise DataError(f"the canvas has {len(canvas.pieces)} pieces; 255 is the most that can be drawn in one picture")
-    size = (canvas.width, canvas.height)
-    numbers, shadow = Image.new("L", size), Image.new("L", size)
+    pieces = canvas.pieces
+    if len(pieces) > 255:
+        raise DataError(f"the canvas has {len(pieces)} pieces; 255 is the most that can be drawn in one picture")
+    numbers = Image.new("L", (canvas.width, canvas.height))
+    shadow = Image.new("L", (canvas.width // 2, canvas.height // 2))
     ink, dark = ImageDraw.Draw(numbers), ImageDraw.Draw(shadow)
-    shift = canvas.height * 0.012
-    before = None
-    for number, (piece, outline) in enumerate(
-        zip(canvas.pieces, outlines(canvas, geometry).reshape(len(canvas.pieces), -1).tolist(), strict=True), start=1
-    ):
-        if number - 1 == person.stop:
-            before = np.array(numbers)
-        path = outline if piece.polygon is None else [value for point in piece.polygon for value in point]
+    outline = outlines(canvas, geometry)
+    fall = np.array([0.006, 0.012], dtype=np.float32) * canvas.height
+    paths = outline.reshape(len(pieces), -1).tolist()
+    cleared = (outline * 0.5).reshape(len(pieces), -1).tolist()
+    thrown = ((outline + fall) * 0.5).reshape(len(pieces), -1).tolist()
+    unhidden, tube = None, -1
+    for number, piece in enumerate(pieces):
+        if number == person.stop:
+            unhidden = np.array(numbers)
         if piece.shadow:
-            dark.polygon(
-                [value + shift * (0.5 if index % 2 == 0 else 1.0) for index, value in enumerate(path)],
-                fill=int(255 * piece.shadow),
-            )
-        dark.polygon(path, fill=0)
-        ink.polygon(path, fill=number)
+            dark.polygon(thrown[number], fill=int(255 * piece.shadow))
+        if piece.tube != tube:  # a patch keeps the shadows that lie on the piece below it
+            dark.polygon(cleared[number], fill=0)
+            tube = piece.tube
+        ink.polygon(paths[number], fill=number + 1)
     result = np.asarray(numbers)
-    return result, result if before is None else before, np.asarray(shadow)
+    return result, result if unhidden is None else unhidden, np.asarray(shadow)
 
 
 def _stations(profile: Profile) -> Profile:

@@ -8,7 +8,7 @@ is at every level, so that garments can be cut to it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from passerby.data.world.attributes import Identity
 from passerby.data.world.canvas import STATIONS, Canvas
@@ -56,10 +56,10 @@ class Figure:
     tilt: float
     scale: float
     ground: tuple[float, float]
-    near: float = 0.0
     _turn: tuple[float, float] = (1.0, 0.0)
     _look: tuple[float, float] = (1.0, 0.0)
     _stoop: tuple[float, float] = (1.0, 0.0)
+    _girths: list[tuple[float, float]] = field(default_factory=list)
     lift: float = 0.0
     bulk: float = 1.0
     torso: int = -1
@@ -77,6 +77,7 @@ class Figure:
         self._stoop = (math.cos(stoop), math.sin(stoop))
         self.bulk = _BULK[person.build] * (0.93 if person.age == "young" else 1.0)
         self.head_size = 1.10 if person.age == "young" else 1.0
+        self._girths = [self._girth(level) for level in range(STATIONS)]
         self._walk()
         self._body()
 
@@ -138,15 +139,12 @@ class Figure:
                 best = (low, high)
         return None if best is None else (math.sin(math.radians(best[0])), math.sin(math.radians(best[1])))
 
-    def breadth(self, level: int) -> tuple[float, float]:
+    def _girth(self, level: int) -> tuple[float, float]:
         """Half-widths (picture left, picture right) of the torso at a station, in body heights."""
-        return self._half_widths(level, 1.0)
-
-    def _half_widths(self, level: int, factor: float) -> tuple[float, float]:
         gender, (cos, sin) = self.identity.gender, self._turn
         belly = _BELLY[level] if self.identity.build == "heavy" else 0.0
-        broad = _BREADTH[gender][level] * self.bulk * factor
-        deep = (_DEPTH[gender][level] * self.bulk + belly * 0.6) * factor
+        broad = _BREADTH[gender][level] * self.bulk
+        deep = _DEPTH[gender][level] * self.bulk + belly * 0.6
         middle = -(_FRONT[gender][level] + belly * 0.5) * sin
         half = math.hypot(broad * cos, deep * sin)
         return half - middle, half + middle
@@ -171,7 +169,7 @@ class Figure:
             lower = upper + math.radians(16 + 12 * max(0.0, -swing))
             if side < 0 and person.carried in ("umbrella", "phone", "book"):
                 upper, lower = math.radians(4 - 4 * swing), math.radians(_RAISED[person.carried])
-                out = 0.024
+                out = 0.010
             top = (shoulder * side, 0.779, -0.004)
             elbow = (top[0] + 0.030 * side * self.bulk, top[1] - 0.172 * math.cos(upper), 0.172 * math.sin(upper))
             wrist = (elbow[0] + out * side, elbow[1] - 0.148 * math.cos(lower), elbow[2] + 0.148 * math.sin(lower))
@@ -210,7 +208,7 @@ class Figure:
             place = (TORSO_TOP - level) / (TORSO_TOP - TORSO_BOTTOM) * (STATIONS - 1)
             low = min(int(place), STATIONS - 2)
             part = min(place - low, 1.0)
-            one, other = self._half_widths(low, 1.0), self._half_widths(low + 1, 1.0)
+            one, other = self._girths[low], self._girths[low + 1]
             wide = [a + (b - a) * part for a, b in zip(one, other, strict=True)]
             if level < TORSO_BOTTOM + 0.06:
                 reach = self._leg_reach(level)

@@ -6,6 +6,8 @@ cuffs, a row of buttons, the length of a sleeve) is drawn large enough to be see
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from passerby.data.world.attributes import COLOURS, HAIR_COLOURS, SKIN_TONES, Identity
@@ -47,6 +49,12 @@ class Wardrobe:
         second = (226.0, 170.0, 96.0) if identity.bottom == "jeans" else _contrast(self.bottom_colour)
         pattern = identity.bottom_pattern
         self.bottom = Fabric(self.bottom_colour, second, "pinstripe" if pattern == "striped" else pattern, weave)
+
+
+@lru_cache(maxsize=1024)
+def wardrobe_of(identity: Identity) -> Wardrobe:
+    """The wardrobe of a person; remembered, because a person is seen several times."""
+    return Wardrobe(identity)
 
 
 def _dye(base: tuple[int, int, int], light: float, shift: np.ndarray) -> RGB:

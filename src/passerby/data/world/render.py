@@ -6,17 +6,18 @@ mask falls out of drawing, so it costs nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image, ImageChops, ImageFilter
 
 from passerby.data.world.accessories import draw_bag, draw_carried, draw_head
 from passerby.data.world.attributes import COLOURS, PART_LABEL, PARTS, VALUES, Identity
 from passerby.data.world.cameras import CAMERAS, LIGHTS, expose
-from passerby.data.world.canvas import Canvas, Piece, measure, rasterise
+from passerby.data.world.canvas import Canvas, Geometry, measure, rasterise
 from passerby.data.world.figure import Figure
-from passerby.data.world.garments import Wardrobe, dress_arms, dress_legs, dress_torso
+from passerby.data.world.garments import dress_arms, dress_legs, dress_torso, wardrobe_of
 from passerby.data.world.scenery import OCCLUDERS, background, draw_occluder
 from passerby.data.world.shading import shade
 from passerby.errors import DataError, nearest
@@ -171,7 +172,7 @@ def render(identity: Identity, view: View, size: tuple[int, int]) -> Rendering:
 def draw_person(figure: Figure) -> None:
     """Draw a dressed person onto the figure's canvas, back to front."""
     first = len(figure.canvas.pieces)
-    wardrobe = Wardrobe(figure.identity)
+    wardrobe = wardrobe_of(figure.identity)
     dress_legs(figure, wardrobe)
     dress_torso(figure, wardrobe)
     dress_arms(figure, wardrobe)
@@ -231,7 +232,7 @@ def _bystander(
 
 def _compose(
     canvas: Canvas,
-    geometry: object,
+    geometry: Geometry,
     numbers: np.ndarray,
     shadow: np.ndarray,
     view: View,
@@ -244,40 +245,23 @@ def _compose(
     sky = LIGHTS[view.light]
     scene = background(CAMERAS[view.camera].scenery, (height, width), rng)
     _ground_shadow(scene, scale, ground, sky.ground_shadow)
-    rows, columns = np.nonzero(numbers)
-    if not len(rows):
-        return scene
-    soft = np.asarray(Image.fromarray(shadow).filter(ImageFilter.BoxBlur(max(scale * 0.008, 0.6))))
-    colours = shade(
-        canvas,
-        geometry,
-        numbers[rows, columns],
-        rows,
-        columns,
-        soft[rows, columns],
-        sky.direction,
-        scale,
-        view.seed & 0xFFFF,
-    )  # type: ignore[arg-type]
-    layer = np.zeros((*numbers.shape, 4), dtype=np.uint8)
-    np.clip(colours, 0, 255, out=colours)
-    layer[rows, columns, :3] = colours
-    layer[rows, columns, 3] = 255
+    soft = np.asarray(Image.fromarray(shadow).filter(ImageFilter.BoxBlur(max(scale * 0.004, 0.4))))
+    layer = shade(canvas, geometry, numbers, soft, sky.direction, scale, view.seed & 0xFFFF)
     small = np.asarray(Image.fromarray(layer, "RGBX").reduce(2))
-    hidden = 255 - small[:, :, 3:].astype(np.uint16)
-    mixed = np.asarray(scene) * hidden // 255 + small[:, :, :3]
-    return Image.fromarray(np.minimum(mixed, 255).astype(np.uint8))
+    uncovered = Image.fromarray(255 - np.repeat(small[:, :, 3:], 3, axis=2))
+    return ImageChops.add(ImageChops.multiply(scene, uncovered), Image.fromarray(small[:, :, :3].copy()))
 
 
 def _ground_shadow(scene: Image.Image, scale: float, ground: tuple[float, float], strength: float) -> None:
     """Darken the ground under the feet."""
     half, flat = max(int(scale * 0.11), 2), max(int(scale * 0.026), 1)
-    blob = _blob().resize((2 * half, 2 * flat)).point(lambda value: int(value * strength))
+    blob = _blob(strength).resize((2 * half, 2 * flat))
     scene.paste((24, 24, 30), (int(ground[0] / 2) - half, int(ground[1] / 2 - 0.01 * scale) - flat), blob)
 
 
-def _blob() -> Image.Image:
-    """A soft round spot, 64 x 64."""
+@cache
+def _blob(strength: float) -> Image.Image:
+    """A soft round spot, 64 x 64, as dark in its middle as `strength` (0..1)."""
     axis = np.linspace(-1, 1, 64)
     far = axis[:, None] ** 2 + axis[None, :] ** 2
-    return Image.fromarray((255 * np.clip(1 - far, 0, 1)).astype(np.uint8))
+    return Image.fromarray((255 * strength * np.clip(1 - far, 0, 1)).astype(np.uint8))

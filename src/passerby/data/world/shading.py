@@ -111,85 +111,92 @@ _WEAVE_ID = {name: index for index, name in enumerate(WEAVES)}
 
 @cache
 def _creases() -> np.ndarray:
-    """A tile of soft diagonal creases, (256, 256) float32 about -1..1."""
+    """A tile of soft diagonal creases, 256 x 256 flattened, float32 about -1..1."""
     rng = np.random.default_rng(11)
     spectrum = np.fft.rfft2(rng.normal(size=(256, 256)))
     fy, fx = np.fft.fftfreq(256)[:, None] * 256, np.fft.rfftfreq(256)[None, :] * 256
     slanted = fx * 0.9 + fy * 0.45
     radius2 = (slanted / 9) ** 2 + ((fy - 0.4 * fx) / 4.5) ** 2
     tile = np.fft.irfft2(spectrum * np.exp(-radius2), s=(256, 256))
-    return (tile / tile.std() * 0.6).clip(-1.5, 1.5).astype(np.float32)
+    return (tile / tile.std() * 0.6).clip(-1.5, 1.5).astype(np.float32).ravel()
 
 
 def shade(
     canvas: Canvas,
     geometry: Geometry,
     numbers: np.ndarray,
-    rows: np.ndarray,
-    columns: np.ndarray,
     shadow: np.ndarray,
     light: tuple[float, float, float, float],
     scale: float,
     seed: int,
 ) -> np.ndarray:
-    """Colour pixels.
+    """Colour everything that was drawn.
 
     Args:
         canvas: the pieces.
         geometry: their tubes.
-        numbers: (N,) piece number plus one of each pixel.
-        rows: (N,) its row.
-        columns: (N,) its column.
-        shadow: (N,) contact shadow, 0..255.
-        light: direction (right, down, towards the viewer) and share of ambient light.
+        numbers: (H, W) uint8 as `rasterise` returned them, H and W even.
+        shadow: (H / 2, W / 2) uint8 contact shadow.
+        light: direction it comes from (right, down, towards the viewer) and share of ambient light.
         scale: pixels per body height, which scales the creases.
         seed: shifts the creases.
 
     Returns:
-        (N, 3) float32 sRGB, 0..255.
+        (H, W, 4) uint8: sRGB and coverage, which is 255 where something was drawn and 0 elsewhere, as is the colour.
     """
+    width = canvas.width
+    layer = np.zeros(numbers.size, dtype=np.uint32)
+    drawn = np.flatnonzero(numbers.ravel() != 0)
+    index = numbers.ravel()[drawn].astype(np.intp) - 1  # (N,)
+    row = drawn // width
+    column = drawn - row * width
+    tube, table = _piece_table(canvas, geometry, light)
+    lookup = table[:, index]  # (10, N)
+    x, y = column.astype(np.float32), row.astype(np.float32)
+    u = lookup[0] * x + lookup[1] * y - lookup[2]
+    v = lookup[3] * x + lookup[4] * y - lookup[5]
+    entry = (np.clip(v, 0.0, 1.0) * (TABLE - 1) + 0.5).astype(np.intp)
+    entry += (tube * (2 * TABLE))[index]
+    entry += (u > 0) * np.intp(TABLE)
+    u *= lookup[7] / geometry.widths.reshape(-1)[entry]
+    np.clip(u, -0.985, 0.985, out=u)
+    lit = np.maximum(np.sqrt(1.0 - u * u) * light[2] + u * lookup[6], 0.0)
+    bright = light[3] + (1.0 - light[3]) * 1.12 * lit
+    tile, zoom = _creases(), 300.0 / scale
+    place = ((y * zoom).astype(np.intp) + seed & 255) * 256 + ((x * zoom).astype(np.intp) + (seed >> 8) & 255)
+    bright += 0.085 * lookup[9] * tile[place]
+    colour = np.array([piece.fabric.colour for piece in canvas.pieces], dtype=np.float32)[index]  # (N, 3)
+    _textures(canvas, tube, index, u, v, colour, bright)
+    bright *= 1.0 - shadow.ravel()[(row >> 1) * (width >> 1) + (column >> 1)] * np.float32(0.75 / 255)
+    colour *= bright[:, None]
+    lit *= lit  # to the twelfth power: the narrow highlight of leather and plastic
+    lit *= lit
+    colour += (lookup[8] * 95.0 * lit * lit * lit)[:, None]
+    np.clip(colour, 0, 255, out=colour)
+    pixels = np.full((len(drawn), 4), 255, dtype=np.uint8)
+    pixels[:, :3] = colour
+    layer[drawn] = pixels.view(np.uint32)[:, 0]
+    return layer.view(np.uint8).reshape(*numbers.shape, 4)
+
+
+def _piece_table(
+    canvas: Canvas, geometry: Geometry, light: tuple[float, float, float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Per piece: its tube (P,), and (10, P) what maps a pixel to u and v and how its fabric takes the light."""
     pieces = canvas.pieces
-    tube = np.array([piece.tube for piece in pieces], dtype=np.int64)
-    colour = np.array([piece.fabric.colour for piece in pieces], dtype=np.float32)  # (P, 3)
+    tube = np.array([piece.tube for piece in pieces], dtype=np.intp)
     start, along, across = geometry.start[tube], geometry.along[tube], geometry.across[tube]
     inverse = 1.0 / geometry.size[tube]
-    right, down, towards, ambient = light
-    fabric = np.array(
-        [(p.inflate / max(p.fabric.round, 0.05), p.fabric.gloss, p.fabric.folds) for p in pieces], dtype=np.float32
-    )
-    table = np.empty((len(pieces), 10), dtype=np.float32)
-    table[:, 0:2] = across
-    table[:, 2] = (start * across).sum(axis=1)
-    table[:, 3:5] = along * inverse[:, None]
-    table[:, 5] = (start * along).sum(axis=1) * inverse
-    table[:, 6] = across[:, 0] * right + across[:, 1] * down
-    table[:, 7] = 1.0 / fabric[:, 0]
-    table[:, 8] = fabric[:, 1]
-    table[:, 9] = fabric[:, 2]
-
-    index = numbers.astype(np.int64) - 1
-    row = table[index].T  # (10, N)
-    x, y = columns.astype(np.float32), rows.astype(np.float32)
-    u = row[0] * x + row[1] * y - row[2]
-    v = row[3] * x + row[4] * y - row[5]
-    entry = (np.clip(v, 0.0, 1.0) * (TABLE - 1) + 0.5).astype(np.int64)
-    entry += (tube[index] * 2 + (u > 0)) * TABLE
-    u *= row[7] / geometry.widths.reshape(-1)[entry]
-    np.clip(u, -0.985, 0.985, out=u)
-    facing = np.sqrt(1.0 - u * u)
-    lit = np.maximum(facing * towards + u * row[6], 0.0)
-    bright = ambient + (1.0 - ambient) * 1.12 * lit
-    wrinkle = _creases()[
-        (y * (150.0 / scale * 2) + seed).astype(np.int64) & 255,
-        (x * (150.0 / scale * 2) + seed // 256).astype(np.int64) & 255,
-    ]
-    bright += 0.085 * row[9] * wrinkle
-    base = colour[index]  # (N, 3)
-    bright = _textures(canvas, tube, index, u, v, base, bright)
-    bright *= 1.0 - shadow.astype(np.float32) * (0.75 / 255)
-    base *= bright[:, None]
-    base += (row[8] * 95.0 * lit**12)[:, None]
-    return base
+    table = np.empty((10, len(pieces)), dtype=np.float32)
+    table[0:2] = across.T
+    table[2] = (start * across).sum(axis=1)
+    table[3:5] = along.T * inverse
+    table[5] = (start * along).sum(axis=1) * inverse
+    table[6] = across[:, 0] * light[0] + across[:, 1] * light[1]
+    table[7:10] = np.array(
+        [(piece.fabric.round / piece.inflate, piece.fabric.gloss, piece.fabric.folds) for piece in pieces]
+    ).T
+    return tube, table
 
 
 def _textures(
@@ -200,13 +207,13 @@ def _textures(
     v: np.ndarray,
     base: np.ndarray,
     bright: np.ndarray,
-) -> np.ndarray:
+) -> None:
     """Lay patterns into `base` and weaves into `bright`, on the pixels that have them."""
     pieces = canvas.pieces
     pattern = np.array([_PATTERN_ID[piece.fabric.pattern] for piece in pieces])
     weave = np.array([_WEAVE_ID[piece.fabric.weave] for piece in pieces])
     if not (pattern.any() or weave.any()):
-        return bright
+        return
     shape = np.array([(t.yaw, t.length, t.radius) for t in canvas.tubes], dtype=np.float32)[tube]
     second = np.array([piece.fabric.second for piece in pieces], dtype=np.float32)
     where = np.flatnonzero((pattern + weave > 0)[index])
@@ -227,4 +234,3 @@ def _textures(
         if texture is not None and number in weave:
             here = np.flatnonzero(kinds == number)
             bright[where[here]] += texture(angle[here], length[here], radius[here])
-    return bright
