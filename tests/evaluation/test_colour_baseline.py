@@ -27,6 +27,7 @@ TEXT = find_protocol("text-to-image")
         ("a black backpack over a grey hoodie", [("upper", "grey")]),
         ("hair that is brown, a navy cap", [("head", "brown"), ("head", "navy")]),
         ("burgundy trousers, crimson T-shirt, khaki boots", [("lower", "maroon"), ("upper", "red"), ("feet", "beige")]),
+        ("a cream-coloured skirt, an ash-grey tee", [("lower", "beige"), ("upper", "grey")]),
         ("a tired walker", []),
         ("", []),
         ("赤いコート \x00 \ud800", []),

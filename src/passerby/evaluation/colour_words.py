@@ -49,8 +49,8 @@ _GARMENTS: dict[str, str] = {
 
 #: What carries a colour of its own but no height: its colour must not be given to the garment that comes next.
 _CARRIED = (
-    "backpack rucksack handbag purse bag satchel suitcase luggage trolley umbrella phone bottle book tote stripes "
-    "checks dots logo print"
+    "backpack rucksack knapsack handbag purse bag satchel suitcase luggage trolley umbrella phone bottle book tote "
+    "stripes checks dots logo print"
 )
 
 _COLOUR_OF: dict[str, str] = {
@@ -90,14 +90,17 @@ def colour_mentions(text: str) -> list[tuple[str, str]]:
 
 
 def _sentences(text: str) -> Iterator[list[str]]:
-    """Lower-case words by sentence, with "dark blue" and "navy blue" joined to one word."""
+    """Lower-case words by sentence, with "dark blue" joined to one word and "cream-coloured" cut down to its colour."""
     sentence: list[str] = []
     for word in _WORD.findall(text.lower()):
         if not word[0].isalpha():
             yield sentence
             sentence = []
-        elif sentence and f"{sentence[-1]}-{word}" in _COLOUR_OF:
-            sentence[-1] = f"{sentence[-1]}-{word}"
+            continue
+        known = word in _COLOUR_OF or word in _STRIPE_OF
+        colour = word if known else next((part for part in reversed(word.split("-")) if part in _COLOUR_OF), word)
+        if sentence and f"{sentence[-1]}-{colour}" in _COLOUR_OF:
+            sentence[-1] = f"{sentence[-1]}-{colour}"
         else:
-            sentence.append(word)
+            sentence.append(colour)
     yield sentence
