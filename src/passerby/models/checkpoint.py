@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,13 +107,18 @@ class Checkpoint:
         Raises:
             CheckpointError: the folder has no weights, or they cannot be read.
         """
-        if WEIGHTS not in self.files:
+        if not self.has_weights:
             raise CheckpointError(f"{self.folder} has no {WEIGHTS}; it can only be used through its exported towers")
         try:
             stored = safetensors.numpy.load_file(self.folder / WEIGHTS)
         except Exception as error:  # the backend raises an error type of its own
             raise CheckpointError(f"{self.folder / WEIGHTS} cannot be read: {error}; restore the folder") from error
         return {name: _widened(tensor) for name, tensor in stored.items()}
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the torch runtime can use it."""
+        return WEIGHTS in self.files
 
     @property
     def exported(self) -> bool:
@@ -146,16 +151,21 @@ def write_checkpoint(
     stored = _narrowed(tensors, weights_dtype)
     tokenizer_json = tokenizer.to_json()
     mark = fingerprint(stored, config.model, config.preprocessing, tokenizer_json)
-    complete = {**config.to_dict(), "fingerprint": mark}
+    complete = replace(config, fingerprint=mark)
     if folder.exists() and not (folder / CONFIG).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise CheckpointError(f"{folder} is there and is no checkpoint; choose another place or remove it")
     with replacing(folder) as temporary:
         (temporary / WEIGHTS).write_bytes(safetensors.numpy.save(stored, metadata={"format": "pt"}))
-        (temporary / TOKENIZER).write_text(tokenizer_json, encoding="utf-8")
-        (temporary / CONFIG).write_text(dump_json(complete), encoding="utf-8")
-        (temporary / CARD).write_text(model_card(complete, stored), encoding="utf-8")
+        write_description(temporary, complete, tokenizer_json, sum(tensor.size for tensor in stored.values()))
         write_manifest(temporary)
     return read_checkpoint(folder)
+
+
+def write_description(folder: Path, config: CheckpointConfig, tokenizer_json: str, parameters: int) -> None:
+    """Write what a checkpoint holds beside its weights: configuration, tokenizer and model card."""
+    (folder / TOKENIZER).write_text(tokenizer_json, encoding="utf-8")
+    (folder / CONFIG).write_text(dump_json(config.to_dict()), encoding="utf-8")
+    (folder / CARD).write_text(model_card(config.to_dict(), parameters), encoding="utf-8")
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:

@@ -70,6 +70,11 @@ class DualEncoder(nn.Module):
         }
 
     @property
+    def parameter_count(self) -> int:
+        """How many numbers the weights and running statistics are."""
+        return sum(tensor.numel() for tensor in self.state_dict().values())
+
+    @property
     def logit_scale(self) -> Tensor:
         """Inverse temperature, a scalar in (0, 100]."""
         if self.training:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 
-
-def model_card(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
+def model_card(config: Mapping[str, Any], parameters: int) -> str:
     """Write the card of a checkpoint as Markdown.
 
     Args:
         config: the content of ``config.json``.
-        tensors: the weights, for counting.
+        parameters: how many numbers the weights are.
     """
     model, preprocessing = config["model"], config["preprocessing"]
     height, width = preprocessing["image_size"]
-    parameters = sum(math.prod(tensor.shape) for tensor in tensors.values())
     about = config["about"] or "A dual encoder: pictures of people and sentences about them meet in one space."
     facts = [
         ("image tower", _tower(model["image"])),

@@ -1,0 +1,1 @@
+"""Towers written for engines that need no torch, and compared with the original before they are kept."""

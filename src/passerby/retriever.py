@@ -1,0 +1,258 @@
+"""A trained model in use: pictures or sentences in, unit vectors out, whatever engine computes them.
+
+Nothing here imports torch; it is loaded only when a model has no exported towers or when it is asked for. Pictures
+are decoded by threads while the previous batch is computed.
+
+Axes: N pictures or sentences, B of them in a batch, H rows, W columns, L token ids, D width of the shared space.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from passerby.data.images import ImageSource, decode_image, resize_image
+from passerby.errors import ConfigError, DataError
+from passerby.models.checkpoint import Checkpoint, read_checkpoint
+from passerby.models.preprocessing import Preprocessing
+from passerby.models.runtimes import Runtime
+from passerby.models.runtimes.choice import choose, usable_cores
+from passerby.models.sources import Source, is_clip_folder, locate
+from passerby.models.tokenizer import Encoding, Tokenizer
+
+_LOGGER = logging.getLogger(__name__)
+_TEXT_BATCH = 256
+
+#: Called with the position of a picture and what is wrong with it.
+OnError = Callable[[int, DataError], None]
+
+
+class Retriever:
+    """Turns pictures and sentences into vectors whose dot product is the score. Made by `load`.
+
+    Args:
+        name: what `load` was given; loading it again gives the same model.
+        fingerprint: SHA-256 of everything that decides the vectors; galleries are bound to it.
+        dim: D.
+        preprocessing: what pictures are made into.
+        tokenizer: turns sentences into ids.
+        runtime: the engine.
+        threads: threads that decode pictures.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        fingerprint: str,
+        dim: int,
+        preprocessing: Preprocessing,
+        tokenizer: Tokenizer,
+        runtime: Runtime,
+        threads: int,
+    ) -> None:
+        self.name = name
+        self.fingerprint = fingerprint
+        self.dim = dim
+        self.preprocessing = preprocessing
+        self.runtime = runtime
+        self._tokenizer = tokenizer
+        self._threads = threads
+
+    def __repr__(self) -> str:
+        """Name, engine and width."""
+        return f"Retriever({self.name!r}, {self.runtime.name} on {self.runtime.detail}, {self.dim} dimensions)"
+
+    def encode_images(
+        self, images: Sequence[ImageSource], batch_size: int = 64, on_error: OnError | None = None
+    ) -> np.ndarray:
+        """Encode pictures.
+
+        Args:
+            images: paths, bytes of picture files, Pillow images, or arrays (H, W, 3) uint8, mixed as they come.
+            batch_size: pictures computed at a time.
+            on_error: called with (position, error) for a picture that cannot be read, whose row is then all zeros;
+                without it the first such picture raises.
+
+        Shape:
+            (N, D) float32, rows of unit length, in the order given.
+
+        Raises:
+            DataError: a picture cannot be read, or its vector is not finite; the message names it.
+            ConfigError: `batch_size` is below one.
+        """
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}; expected one or more")
+        vectors = np.zeros((len(images), self.dim), dtype=np.float32)  # (N, D)
+        for rows, pixels in self._batches(images, batch_size, on_error):
+            encoded = _unit(self.runtime.images(pixels))
+            broken = np.flatnonzero(~np.isfinite(encoded).all(axis=1))
+            if broken.size:
+                raise DataError(
+                    f"{_label(images[rows[broken[0]]], rows[broken[0]])}: the model {self.name} gave a vector that is "
+                    "not finite; the model or its export is damaged, export it again or use another"
+                )
+            vectors[rows] = encoded
+        return vectors
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Encode sentences; what is cut or not understood goes to the log, and `tokenize` tells it exactly.
+
+        Shape:
+            (N, D) float32, rows of unit length, in the order given.
+
+        Raises:
+            DataError: a sentence is empty or no string, or its vector is not finite.
+        """
+        encoding = self.tokenize(texts)
+        _report(encoding, self._tokenizer.context_length)
+        lengths = (encoding.ids != 0).sum(axis=1)  # (N,)
+        order = np.argsort(lengths, kind="stable")  # sentences of like length together waste least on padding
+        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)  # (N, D)
+        for start in range(0, len(texts), _TEXT_BATCH):
+            rows = order[start : start + _TEXT_BATCH]
+            ids = np.ascontiguousarray(encoding.ids[rows, : max(1, _longest(encoding.ids[rows]))])  # (B, L)
+            vectors[rows] = _unit(self.runtime.texts(ids))
+        broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        if broken.size:
+            raise DataError(f"the model {self.name} gave a vector that is not finite for {texts[broken[0]][:80]!r}")
+        return vectors
+
+    def tokenize(self, texts: Sequence[str]) -> Encoding:
+        """Token ids of sentences, with which of them were cut and how much was not understood.
+
+        Raises:
+            DataError: a sentence is empty or no string.
+        """
+        if isinstance(texts, str):
+            raise DataError(f"expected a list of sentences, found one string: {texts[:80]!r}; write [text]")
+        for position, text in enumerate(texts):
+            if isinstance(text, str) and not text.strip():
+                raise DataError(f"the sentence at position {position} is empty; describe the person in a few words")
+        return self._tokenizer.encode_batch(texts)
+
+    def _batches(
+        self, images: Sequence[ImageSource], batch_size: int, on_error: OnError | None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Positions (B,) and pixels (B, H, W, 3) of the readable pictures, the next batch being decoded meanwhile."""
+        read = partial(_read, size=self.preprocessing.image_size)
+        with ThreadPoolExecutor(self._threads) as pool:
+
+            def submit(start: int) -> dict[int, Future[np.ndarray]]:
+                stop = min(start + batch_size, len(images))
+                return {position: pool.submit(read, images[position]) for position in range(start, stop)}
+
+            ahead = submit(0)
+            for start in range(0, len(images), batch_size):
+                current, ahead = ahead, submit(start + batch_size)
+                kept = _collect(current, on_error)
+                if kept:
+                    yield np.array(list(kept)), np.stack(list(kept.values()))
+
+
+def load(model: str | Path, runtime: str = "auto", device: str = "auto", threads: int | None = None) -> Retriever:
+    """Load a model for searching and indexing.
+
+    Args:
+        model: a checkpoint folder, ``hf:org/name@rev``, a shipped model's name, or a CLIP folder in transformers or
+            open_clip form (used as it is, zero-shot).
+        runtime: "torch", "onnxruntime", "openvino", or "auto" for the fastest that this machine has.
+        device: "auto", "cpu" or "cuda".
+        threads: threads for batches and for decoding; every usable core by default.
+
+    Raises:
+        CheckpointError: there is no such model, or it is damaged.
+        ConfigError: an argument is wrong.
+        MissingExtraError: the runtime is not installed; the message says what to install.
+    """
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads is {threads}; expected one or more")
+    threads = threads or usable_cores()
+    source = locate(model)
+    if is_clip_folder(source.folder):
+        return _load_clip(source, runtime, device, threads)
+    checkpoint = read_checkpoint(source.folder)
+    config = checkpoint.config
+    engine = _engine(checkpoint, source.name, runtime, device, threads)
+    tokenizer = checkpoint.tokenizer()
+    return Retriever(
+        source.name, config.fingerprint, config.embedding_dim, config.preprocessing, tokenizer, engine, threads
+    )
+
+
+def _engine(checkpoint: Checkpoint, name: str, runtime: str, device: str, threads: int) -> Runtime:
+    choice = choose(runtime, device, checkpoint.exported, checkpoint.has_weights, name)
+    _LOGGER.debug("%s runs on %s (%s)", name, choice.runtime, choice.why)
+    if choice.runtime == "openvino":
+        from passerby.models.runtimes.openvino_engine import OpenVinoRuntime
+
+        return OpenVinoRuntime(checkpoint, threads)
+    if choice.runtime == "onnxruntime":
+        from passerby.models.runtimes.onnxruntime_engine import OnnxRuntime
+
+        return OnnxRuntime(checkpoint, threads)
+    from passerby.models.restore import restore_dual_encoder
+    from passerby.models.runtimes.torch_engine import TorchRuntime
+
+    return TorchRuntime(restore_dual_encoder(checkpoint), choice.device)
+
+
+def _load_clip(source: Source, runtime: str, device: str, threads: int) -> Retriever:
+    choice = choose(runtime, device, exported=False, has_weights=True, origin=source.name)
+    from passerby.models.clip_folder import read_clip
+    from passerby.models.runtimes.torch_engine import TorchRuntime
+
+    clip = read_clip(source.folder)
+    engine = TorchRuntime(clip.model, choice.device)
+    config = clip.config
+    return Retriever(
+        source.name, config.fingerprint, config.embedding_dim, config.preprocessing, clip.tokenizer, engine, threads
+    )
+
+
+def _read(image: ImageSource, size: tuple[int, int]) -> np.ndarray:
+    return resize_image(decode_image(image, at_least=size), size)
+
+
+def _collect(futures: dict[int, Future[np.ndarray]], on_error: OnError | None) -> dict[int, np.ndarray]:
+    """Wait for the pictures of a batch; those that cannot be read are told or raised."""
+    kept: dict[int, np.ndarray] = {}
+    for position, future in futures.items():
+        try:
+            kept[position] = future.result()
+        except DataError as error:
+            if on_error is None:
+                raise
+            on_error(position, error)
+    return kept
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    """Rows of unit length (B, D); bf16 engines leave them a thousandth off. A zero row becomes NaN and is refused."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def _longest(ids: np.ndarray) -> int:
+    """Position after the last token of the longest row: (B, L) -> L'."""
+    used = np.flatnonzero((ids != 0).any(axis=0))
+    return int(used[-1]) + 1 if used.size else 0
+
+
+def _label(image: ImageSource, position: int) -> str:
+    return str(image) if isinstance(image, str | Path) else f"the picture at position {position}"
+
+
+def _report(encoding: Encoding, context_length: int) -> None:
+    count = len(encoding.ids)
+    if encoding.truncated:
+        _LOGGER.warning(
+            "%d of %d sentences were cut to the first %d tokens", len(encoding.truncated), count, context_length
+        )
+    strange = int((encoding.unknown > 0).sum())
+    if strange:
+        _LOGGER.warning("%d of %d sentences have characters that the model's vocabulary lacks", strange, count)
