@@ -20,29 +20,34 @@ from passerby.data.world.canvas import TABLE, Canvas, Geometry
 Texture = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
+def _wrap(value: np.ndarray, period: float) -> np.ndarray:
+    """The rest of a division, an order of magnitude faster than numpy.mod."""
+    return value - np.float32(period) * np.floor(value * np.float32(1.0 / period))
+
+
 def _stripes(angle: np.ndarray, along: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    return (np.mod(along, 0.068) < 0.030).astype(np.float32)
+    return (_wrap(along, 0.068) < 0.030).astype(np.float32)
 
 
 def _pinstripes(angle: np.ndarray, along: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    return (np.mod(angle * radius * 0.01745, 0.034) < 0.013).astype(np.float32)
+    return (_wrap(angle * radius * 0.01745, 0.034) < 0.013).astype(np.float32)
 
 
 def _checks(angle: np.ndarray, along: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    one = np.mod(along, 0.062) < 0.028
-    other = np.mod(angle * radius * 0.01745 + 0.2, 0.062) < 0.028
+    one = _wrap(along, 0.062) < 0.028
+    other = _wrap(angle * radius * 0.01745 + 0.2, 0.062) < 0.028
     return (one.astype(np.float32) + other) * 0.5
 
 
 def _dots(angle: np.ndarray, along: np.ndarray, radius: np.ndarray) -> np.ndarray:
     row = np.floor(along / 0.036)
-    down = np.mod(along, 0.036) - 0.018
-    side = np.mod(angle * radius * 0.01745 + 0.018 * np.mod(row, 2), 0.036) - 0.018
+    down = _wrap(along, 0.036) - 0.018
+    side = _wrap(angle * radius * 0.01745 + 0.018 * _wrap(row, 2), 0.036) - 0.018
     return (down * down + side * side < 0.0095**2).astype(np.float32)
 
 
 def _logo(angle: np.ndarray, along: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    front = np.abs(np.mod(angle + 90, 180) - 90)  # the print is on the chest and on the back
+    front = np.abs(_wrap(angle + 90, 180) - 90)  # the print is on the chest and on the back
     side, down = front / 36.0, (along - 0.130) / 0.056
     far, turn = np.hypot(side, down), np.arctan2(side, -down)
     return ((far < 0.78 + 0.26 * np.cos(5 * turn)) & (far > 0.24)).astype(np.float32)
@@ -74,7 +79,7 @@ def _rib(angle: np.ndarray, along: np.ndarray, radius: np.ndarray) -> np.ndarray
 
 def _denim(angle: np.ndarray, along: np.ndarray, radius: np.ndarray) -> np.ndarray:
     twill = 0.07 * np.sin(angle * radius * 9 + along * 500)
-    worn = 0.22 * np.exp(-(((np.mod(angle + 180, 360) - 180) / 34.0) ** 2))
+    worn = 0.22 * np.exp(-(((_wrap(angle + 180, 360) - 180) / 34.0) ** 2))
     return 1.3 * twill + 1.5 * worn - 0.10
 
 
@@ -147,54 +152,58 @@ def shade(
     width = canvas.width
     layer = np.zeros(numbers.size, dtype=np.uint32)
     drawn = np.flatnonzero(numbers.ravel() != 0)
-    index = numbers.ravel()[drawn].astype(np.intp) - 1  # (N,)
-    row = drawn // width
-    column = drawn - row * width
+    index = np.take(numbers.ravel(), drawn).astype(np.intp)  # (N,)
+    index -= 1
+    row, column = np.divmod(drawn.astype(np.uint32), np.uint32(width))
     tube, table = _piece_table(canvas, geometry, light)
-    lookup = table[:, index]  # (10, N)
+    lookup = np.take(table, index, axis=1, mode="clip")  # (13, N)
     x, y = column.astype(np.float32), row.astype(np.float32)
     u = lookup[0] * x + lookup[1] * y - lookup[2]
     v = lookup[3] * x + lookup[4] * y - lookup[5]
     entry = (np.clip(v, 0.0, 1.0) * (TABLE - 1) + 0.5).astype(np.intp)
-    entry += (tube * (2 * TABLE))[index]
-    entry += (u > 0) * np.intp(TABLE)
-    u *= lookup[7] / geometry.widths.reshape(-1)[entry]
+    entry += np.take(tube * (2 * TABLE), index, mode="clip")
+    entry[u > 0] += TABLE
+    u *= lookup[7] / np.take(geometry.widths.reshape(-1), entry, mode="clip")
     np.clip(u, -0.985, 0.985, out=u)
     lit = np.maximum(np.sqrt(1.0 - u * u) * light[2] + u * lookup[6], 0.0)
-    bright = light[3] + (1.0 - light[3]) * 1.12 * lit
+    bright = lit * np.float32((1.0 - light[3]) * 1.12) + np.float32(light[3])
     tile, zoom = _creases(), 300.0 / scale
-    place = ((y * zoom).astype(np.intp) + seed & 255) * 256 + ((x * zoom).astype(np.intp) + (seed >> 8) & 255)
-    bright += 0.085 * lookup[9] * tile[place]
-    colour = np.array([piece.fabric.colour for piece in canvas.pieces], dtype=np.float32)[index]  # (N, 3)
+    down = ((np.arange(canvas.height) * zoom).astype(np.intp) + seed & 255) * 256
+    right = (np.arange(width) * zoom).astype(np.intp) + (seed >> 8) & 255
+    bright += 0.085 * lookup[9] * np.take(tile, np.take(down, row) + np.take(right, column), mode="clip")
+    colour = lookup[10:13]  # (3, N)
     _textures(canvas, tube, index, u, v, colour, bright)
-    bright *= 1.0 - shadow.ravel()[(row >> 1) * (width >> 1) + (column >> 1)] * np.float32(0.75 / 255)
-    colour *= bright[:, None]
+    dark = np.take(shadow.ravel(), (row >> 1) * (width >> 1) + (column >> 1), mode="clip")
+    bright *= 1.0 - dark * np.float32(0.75 / 255)
     lit *= lit  # to the twelfth power: the narrow highlight of leather and plastic
     lit *= lit
-    colour += (lookup[8] * 95.0 * lit * lit * lit)[:, None]
+    colour *= bright
+    colour += lookup[8] * 95.0 * lit * lit * lit
     np.clip(colour, 0, 255, out=colour)
-    pixels = np.full((len(drawn), 4), 255, dtype=np.uint8)
-    pixels[:, :3] = colour
-    layer[drawn] = pixels.view(np.uint32)[:, 0]
-    return layer.view(np.uint8).reshape(*numbers.shape, 4)
+    red, green, blue = colour.astype(np.uint32)
+    layer[drawn] = red | green << 8 | blue << 16 | 0xFF000000
+    return layer.astype("<u4", copy=False).view(np.uint8).reshape(*numbers.shape, 4)
 
 
 def _piece_table(
     canvas: Canvas, geometry: Geometry, light: tuple[float, float, float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Per piece: its tube (P,), and (10, P) what maps a pixel to u and v and how its fabric takes the light."""
+    """Per piece: its tube (P,), and (13, P) what maps a pixel to u and v and how its fabric looks."""
     pieces = canvas.pieces
     tube = np.array([piece.tube for piece in pieces], dtype=np.intp)
     start, along, across = geometry.start[tube], geometry.along[tube], geometry.across[tube]
     inverse = 1.0 / geometry.size[tube]
-    table = np.empty((10, len(pieces)), dtype=np.float32)
+    table = np.empty((13, len(pieces)), dtype=np.float32)
     table[0:2] = across.T
     table[2] = (start * across).sum(axis=1)
     table[3:5] = along.T * inverse
     table[5] = (start * along).sum(axis=1) * inverse
     table[6] = across[:, 0] * light[0] + across[:, 1] * light[1]
-    table[7:10] = np.array(
-        [(piece.fabric.round / piece.inflate, piece.fabric.gloss, piece.fabric.folds) for piece in pieces]
+    table[7:13] = np.array(
+        [
+            (piece.fabric.round / piece.inflate, piece.fabric.gloss, piece.fabric.folds, *piece.fabric.colour)
+            for piece in pieces
+        ]
     ).T
     return tube, table
 
@@ -205,32 +214,32 @@ def _textures(
     index: np.ndarray,
     u: np.ndarray,
     v: np.ndarray,
-    base: np.ndarray,
+    colour: np.ndarray,
     bright: np.ndarray,
 ) -> None:
-    """Lay patterns into `base` and weaves into `bright`, on the pixels that have them."""
+    """Lay patterns into `colour` and weaves into `bright`, on the pixels that have them."""
     pieces = canvas.pieces
     pattern = np.array([_PATTERN_ID[piece.fabric.pattern] for piece in pieces])
     weave = np.array([_WEAVE_ID[piece.fabric.weave] for piece in pieces])
     if not (pattern.any() or weave.any()):
         return
     shape = np.array([(t.yaw, t.length, t.radius) for t in canvas.tubes], dtype=np.float32)[tube]
-    second = np.array([piece.fabric.second for piece in pieces], dtype=np.float32)
-    where = np.flatnonzero((pattern + weave > 0)[index])
-    chosen = index[where]
-    body = shape[chosen]
-    angle = np.degrees(np.arcsin(u[where])) + body[:, 0]
-    length, radius = v[where] * body[:, 1], body[:, 2]
-    kinds = pattern[chosen]
-    for name, number in _PATTERN_ID.items():
-        texture = PATTERNS[name]
-        if texture is not None and number in pattern:
-            here = np.flatnonzero(kinds == number)
-            share = texture(angle[here], length[here], radius[here])[:, None]
-            base[where[here]] += (second[chosen[here]] - base[where[here]]) * share
-    kinds = weave[chosen]
-    for name, number in _WEAVE_ID.items():
-        texture = WEAVES[name]
-        if texture is not None and number in weave:
-            here = np.flatnonzero(kinds == number)
-            bright[where[here]] += texture(angle[here], length[here], radius[here])
+    second = np.array([piece.fabric.second for piece in pieces], dtype=np.float32).T  # (3, P)
+    where = np.flatnonzero(np.take(pattern + weave > 0, index))
+    chosen = np.take(index, where)
+    body = np.take(shape.T, chosen, axis=1)  # (3, M)
+    angle = np.degrees(np.arcsin(np.take(u, where))) + body[0]
+    length, radius = np.take(v, where) * body[1], body[2]
+    for kinds, textures in ((pattern, PATTERNS), (weave, WEAVES)):
+        here_kinds = np.take(kinds, chosen)
+        for number, texture in enumerate(textures.values()):
+            if texture is None or number not in kinds:
+                continue
+            here = np.flatnonzero(here_kinds == number)
+            value = texture(np.take(angle, here), np.take(length, here), np.take(radius, here))
+            pixels = np.take(where, here)
+            if textures is WEAVES:
+                bright[pixels] += value
+            else:
+                under = np.take(colour, pixels, axis=1)
+                colour[:, pixels] = under + (np.take(second, np.take(chosen, here), axis=1) - under) * value
