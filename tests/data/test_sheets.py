@@ -6,19 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from passerby.data.sheets import (
-    PAPER,
-    VERDICTS,
-    RankedRow,
-    Tile,
-    _font,
-    fit_picture,
-    ranked_sheet,
-    result_grid,
-    save_sheet,
-    tile_sheet,
-    wrap,
-)
+from passerby.data.sheet_drawing import PAPER, fit_picture, load_font, wrap
+from passerby.data.sheets import VERDICTS, RankedRow, Tile, ranked_sheet, result_grid, save_sheet, tile_sheet
 from passerby.errors import ConfigError, DataError
 
 RED = np.full((60, 30, 3), (200, 0, 0), np.uint8)
@@ -41,11 +30,12 @@ def test_wrapped_lines_fit_and_no_more_of_them_than_asked(text, width, most):
     lines = wrap(text, 13, width, most)
     assert len(lines) <= most
     # A single character may be wider than the line; nothing can be done about that one.
-    assert all(_font(13).getlength(line) <= width or len(line) <= 2 for line in lines)
+    assert all(load_font(13).getlength(line) <= width or len(line) <= 2 for line in lines)
 
 
 def test_words_are_kept_in_order_and_what_is_cut_is_marked():
     assert " ".join(wrap("a woman in a red coat", 13, 60, 9)) == "a woman in a red coat"
+    assert wrap("1 · 0.83\nc3\r\n\n0001.jpg", 13, 90, 3) == ["1 · 0.83", "c3", "0001.jpg"]
     cut = wrap("a woman in a red coat with a black backpack", 13, 60, 2)
     assert len(cut) == 2
     assert cut[-1].endswith("…")
@@ -142,6 +132,7 @@ def test_no_space_left_leaves_the_old_sheet(tmp_path, monkeypatch):
         (lambda path: result_grid("t", [(RED[0], "")]), DataError, r"\(30, 3\)"),
         (lambda path: result_grid("t", [(RED.astype(float), "")]), DataError, "float64"),
         (lambda path: result_grid("t", [(RED[:0], "")]), DataError, r"\(0, 30, 3\)"),
+        (lambda path: result_grid("t", [(Image.new("RGB", (0, 5)), "")]), DataError, "0 x 5"),
         (lambda path: result_grid("t", [], columns=0), ConfigError, "0 columns"),
         (lambda path: ranked_sheet("t", [], tile_hw=(0, 9)), ConfigError, r"\(0, 9\)"),
         (lambda path: tile_sheet("t", [Tile(RED, "", "hitt")]), ConfigError, "Did you mean 'hit'"),

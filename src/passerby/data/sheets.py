@@ -1,45 +1,40 @@
 """Sheets of pictures: grids of search results and ranked lists, drawn with Pillow alone.
 
 A sheet is how people judge a retrieval model, so it is meant to be a pleasure to look at: light paper, white cards,
-measured and wrapped text, one colour per verdict. Texts are hostile by nature (captions and file names of strangers):
-whatever they hold, they are drawn inside their box or cut with an ellipsis, and never break the sheet.
+measured and wrapped text, one colour per verdict. `sheet_drawing` holds what they are drawn with.
 """
 
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import TypeAlias
 
-import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from passerby.data.sheet_drawing import (
+    BODY,
+    CARD,
+    EDGE,
+    FAINT,
+    INK,
+    PAPER,
+    SMALL,
+    TITLE,
+    Picture,
+    draw_text,
+    fit_picture,
+    leading,
+    wrap,
+)
 from passerby.errors import ConfigError, DataError, nearest
-
-#: What can be put on a sheet: a Pillow image, or an array (H, W, 3) of uint8.
-Picture: TypeAlias = "Image.Image | np.ndarray"
-Font: TypeAlias = "ImageFont.FreeTypeFont | ImageFont.ImageFont"
-
-PAPER = (246, 246, 243)
-CARD = (255, 255, 255)
-EDGE = (226, 226, 221)
-MAT = (238, 238, 234)
-INK = (32, 35, 40)
-FAINT = (112, 117, 125)
 
 #: Verdict on a picture of a ranked list -> colour of its frame.
 VERDICTS: dict[str, tuple[int, int, int]] = {"hit": (38, 153, 84), "miss": (214, 64, 64), "junk": (154, 160, 168)}
 
 _MARGIN, _GAP, _PADDING, _RADIUS, _FRAME = 28, 14, 14, 8, 4
-_TITLE, _BODY, _SMALL = 24, 15, 13
-_LINE_HEIGHT = 1.35
-#: Longer texts are cut before they are measured, so that a caption of a megabyte costs nothing.
-_LONGEST_TEXT = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,18 +107,18 @@ def tile_sheet(
     height, width = tile_hw
     columns = max(1, min(columns, len(tiles)))
     card_w = width + 2 * _PADDING
-    lines = max((len(wrap(tile.caption, _SMALL, width, caption_lines)) for tile in tiles), default=0)
-    card_h = height + 2 * _PADDING + (_leading(_SMALL) * lines + 8 if lines else 0)
+    lines = max((len(wrap(tile.caption, SMALL, width, caption_lines)) for tile in tiles), default=0)
+    card_h = height + 2 * _PADDING + (leading(SMALL) * lines + 8 if lines else 0)
     inner_w = max(columns * card_w + (columns - 1) * _GAP, 420)
     head = _Heading(title, subtitle, inner_w, query_picture)
     rows = -(-len(tiles) // columns)
-    body_h = rows * card_h + (rows - 1) * _GAP if tiles else 2 * _leading(_BODY)
+    body_h = rows * card_h + (rows - 1) * _GAP if tiles else 2 * leading(BODY)
     sheet = Image.new("RGB", (inner_w + 2 * _MARGIN, head.height + body_h + 2 * _MARGIN + _GAP), PAPER)
     draw = ImageDraw.Draw(sheet)
     head.paint(sheet, draw, (_MARGIN, _MARGIN))
     top = _MARGIN + head.height + _GAP
     if not tiles:
-        _text(draw, (_MARGIN, top), "No pictures to show.", _BODY, FAINT)
+        draw_text(draw, (_MARGIN, top), "No pictures to show.", BODY, FAINT)
     for number, tile in enumerate(tiles):
         left = _MARGIN + (number % columns) * (card_w + _GAP)
         y = top + (number // columns) * (card_h + _GAP)
@@ -151,16 +146,16 @@ def ranked_sheet(
     height, width = tile_hw
     most = max((len(row.tiles) for row in rows), default=0)
     query_w = 300
-    card_h = height + 2 * _PADDING + _leading(_SMALL) + 8
+    card_h = height + 2 * _PADDING + leading(SMALL) + 8
     inner_w = query_w + 3 * _PADDING + most * (width + _GAP)
     head = _Heading(title, subtitle, inner_w, None, legend=True)
-    body_h = len(rows) * (card_h + _GAP) if rows else 2 * _leading(_BODY)
+    body_h = len(rows) * (card_h + _GAP) if rows else 2 * leading(BODY)
     sheet = Image.new("RGB", (inner_w + 2 * _MARGIN, head.height + body_h + 2 * _MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
     head.paint(sheet, draw, (_MARGIN, _MARGIN))
     y = _MARGIN + head.height + _GAP
     if not rows:
-        _text(draw, (_MARGIN, y), "No queries to show.", _BODY, FAINT)
+        draw_text(draw, (_MARGIN, y), "No queries to show.", BODY, FAINT)
     for row in rows:
         right = _MARGIN + inner_w - 1
         draw.rounded_rectangle((_MARGIN, y, right, y + card_h - 1), _RADIUS, fill=CARD, outline=EDGE)
@@ -172,41 +167,6 @@ def ranked_sheet(
     return sheet
 
 
-def wrap(text: str, size: int, width: int, most_lines: int) -> list[str]:
-    """Break a text into lines that fit a width, as measured in the sheet's own font.
-
-    Control characters become spaces, words wider than a line are broken, and what does not fit into the last line
-    ends with an ellipsis.
-
-    Args:
-        text: any text at all.
-        size: font size in pixels.
-        width: width of a line in pixels.
-        most_lines: the most lines to return.
-    """
-    font = _font(size)
-    words = _clean(text).split()
-    lines: list[str] = []
-    line = ""
-    while words:
-        candidate = f"{line} {words[0]}" if line else words[0]
-        if font.getlength(candidate) <= width:
-            line = candidate
-            del words[0]
-        elif line:
-            lines.append(line)
-            line = ""
-        else:
-            head = _longest_prefix(words[0], font, width)
-            lines.append(head)
-            words[0] = words[0][len(head) :]
-        if len(lines) == most_lines:
-            if line or words:
-                lines[-1] = _longest_prefix(lines[-1], font, width - int(font.getlength("…"))).rstrip() + "…"
-            return lines
-    return [*lines, line] if line else lines
-
-
 class _Heading:
     """Title, subtitle, and either the query's picture or the legend of the verdicts."""
 
@@ -214,9 +174,9 @@ class _Heading:
         self.width, self.legend = width, legend
         self.picture = None if picture is None else fit_picture(picture, (112, 64))
         text_w = width - (64 + _GAP if self.picture else 0)
-        self.title = wrap(title, _TITLE, text_w, 3)
-        self.subtitle = wrap(subtitle, _BODY, text_w - (250 if legend else 0), 3)
-        text_h = _leading(_TITLE) * len(self.title) + _leading(_BODY) * max(len(self.subtitle), int(legend))
+        self.title = wrap(title, TITLE, text_w, 3)
+        self.subtitle = wrap(subtitle, BODY, text_w - (250 if legend else 0), 3)
+        text_h = leading(TITLE) * len(self.title) + leading(BODY) * max(len(self.subtitle), int(legend))
         self.height = max(text_h, 112 if self.picture else 0)
 
     def paint(self, sheet: Image.Image, draw: ImageDraw.ImageDraw, corner: tuple[int, int]) -> None:
@@ -227,17 +187,17 @@ class _Heading:
             sheet.paste(self.picture, (left, y))
             left += 64 + _GAP
         for line in self.title:
-            _text(draw, (left, y), line, _TITLE, INK)
-            y += _leading(_TITLE)
+            draw_text(draw, (left, y), line, TITLE, INK)
+            y += leading(TITLE)
         if self.legend:
             x = right - 232
             for name, colour in VERDICTS.items():
                 draw.rounded_rectangle((x, y + 3, x + 12, y + 15), 3, outline=colour, width=_FRAME)
-                _text(draw, (x + 20, y), name, _BODY, FAINT)
+                draw_text(draw, (x + 20, y), name, BODY, FAINT)
                 x += 80
         for line in self.subtitle:
-            _text(draw, (left, y), line, _BODY, FAINT)
-            y += _leading(_BODY)
+            draw_text(draw, (left, y), line, BODY, FAINT)
+            y += leading(BODY)
 
 
 def _paint_query(
@@ -254,13 +214,13 @@ def _paint_query(
     if row.query_picture is not None:
         sheet.paste(fit_picture(row.query_picture, tile_hw), (left, y))
         left, width = left + tile_hw[1] + _GAP, width - tile_hw[1] - _GAP
-    note = wrap(row.note, _SMALL, width, 2)
-    note_h = _leading(_SMALL) * len(note)
-    for line in wrap(row.query, _BODY, width, max(1, (box_hw[0] - note_h - 4) // _leading(_BODY))):
-        _text(draw, (left, y), line, _BODY, INK)
-        y += _leading(_BODY)
+    note = wrap(row.note, SMALL, width, 2)
+    note_h = leading(SMALL) * len(note)
+    for line in wrap(row.query, BODY, width, max(1, (box_hw[0] - note_h - 4) // leading(BODY))):
+        draw_text(draw, (left, y), line, BODY, INK)
+        y += leading(BODY)
     for number, line in enumerate(note):
-        _text(draw, (left, bottom - note_h + number * _leading(_SMALL)), line, _SMALL, FAINT)
+        draw_text(draw, (left, bottom - note_h + number * leading(SMALL)), line, SMALL, FAINT)
 
 
 def _paint_tile(
@@ -283,31 +243,9 @@ def _paint_tile(
         box = (left - _FRAME, top - _FRAME, left + width + _FRAME - 1, top + height + _FRAME - 1)
         draw.rounded_rectangle(box, 6, outline=VERDICTS[tile.verdict], width=_FRAME)
     y = top + height + 8
-    for line in wrap(tile.caption, _SMALL, width, caption_lines):
-        _text(draw, (left, y), line, _SMALL, FAINT)
-        y += _leading(_SMALL)
-
-
-def fit_picture(picture: Picture, box_hw: tuple[int, int]) -> Image.Image:
-    """Scale a picture into a box, whole and undistorted, centred on a mat where the shapes differ.
-
-    Raises:
-        DataError: an array is not (H, W, 3) of uint8.
-    """
-    height, width = box_hw
-    if isinstance(picture, np.ndarray):
-        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
-            raise DataError(
-                f"a picture for a sheet is an array of shape {picture.shape} and type {picture.dtype}; "
-                "expected (height, width, 3) of uint8"
-            )
-        picture = Image.fromarray(picture)
-    scale = min(width / picture.width, height / picture.height)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    mat = Image.new("RGB", (width, height), MAT)
-    scaled = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-    mat.paste(scaled, ((width - size[0]) // 2, (height - size[1]) // 2))
-    return mat
+    for line in wrap(tile.caption, SMALL, width, caption_lines):
+        draw_text(draw, (left, y), line, SMALL, FAINT)
+        y += leading(SMALL)
 
 
 def save_sheet(sheet: Image.Image, path: Path) -> Path:
@@ -336,32 +274,3 @@ def save_sheet(sheet: Image.Image, path: Path) -> Path:
 def _check_layout(columns: int, tile_hw: tuple[int, int]) -> None:
     if columns < 1 or min(tile_hw) < 16:
         raise ConfigError(f"a sheet of {columns} columns of {tile_hw} pixels; expected at least 1 and (16, 16)")
-
-
-def _clean(text: str) -> str:
-    """Only characters that a font can be asked for: controls, lone surrogates and unassigned ones become spaces."""
-    return "".join(" " if unicodedata.category(letter)[0] == "C" else letter for letter in text[:_LONGEST_TEXT])
-
-
-def _longest_prefix(word: str, font: Font, width: int) -> str:
-    """The longest beginning of a word that fits, at least one character."""
-    low, high = 1, len(word)
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if font.getlength(word[:middle]) <= width else (low, middle - 1)
-    return word[:low]
-
-
-def _text(
-    draw: ImageDraw.ImageDraw, corner: tuple[int, int], line: str, size: int, colour: tuple[int, int, int]
-) -> None:
-    draw.text(corner, line, font=_font(size), fill=colour)
-
-
-def _leading(size: int) -> int:
-    return round(size * _LINE_HEIGHT)
-
-
-@lru_cache(maxsize=8)
-def _font(size: int) -> Font:
-    return ImageFont.load_default(size)

@@ -124,13 +124,14 @@ class Report:
 
 def rich_table(reports: Sequence[Report], title: str | None = None) -> Table:
     """Reports as rows of a table for the terminal, with the interval under each figure."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", header_style="bold")
-    table.add_column("")
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
+    table.add_column("", overflow="fold")
     for heading in FIGURES.values():
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for report in reports:
         cells = [
             Text.assemble((_percent(report.figures[key]), "bold"), (f"\n{_interval(report.intervals[key])}", "dim"))
@@ -144,7 +145,8 @@ def markdown_table(reports: Sequence[Report]) -> str:
     """Reports as a Markdown table, one row each, the interval behind each figure."""
     lines = [f"| | {' | '.join(FIGURES.values())} |", f"|---|{'---:|' * len(FIGURES)}"]
     for report in reports:
-        cells = (f"{_percent(report.figures[key])} {_interval(report.intervals[key])}".strip() for key in FIGURES)
+        intervals = {key: _interval(pair) for key, pair in report.intervals.items()}
+        cells = (_percent(report.figures[key]) + (intervals[key] and f" ({intervals[key]})") for key in FIGURES)
         name = report.name.replace("|", "\\|").replace("\n", " ")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -159,5 +161,6 @@ def _percent(value: float) -> str:
 
 
 def _interval(bounds: tuple[float, float]) -> str:
-    low, high = bounds
-    return f"({low:.1f} to {high:.1f})" if math.isfinite(low) else ""
+    """Empty where there is no interval, or none that the figure beside it does not already say."""
+    low, high = (_percent(bound) for bound in bounds)
+    return f"{low}–{high}" if low != high else ""
