@@ -127,10 +127,13 @@ def _hair(figure: Figure, wardrobe: Wardrobe, depth: float) -> None:
         canvas.fill(fall, "hair", locks, behind, caps=(0.8, 0.5), shadow=0.3)
         _strands(figure, locks, 0.730)
     if style == "ponytail":
-        tail = figure.limb(figure.bent((0.020, 0.960, -0.070)), figure.bent((0.040, 0.790, -0.105)), 0.020, 0.022)
+        tail = figure.limb(figure.bent((0.018, 0.965, -0.056)), figure.bent((0.036, 0.800, -0.082)), 0.020, 0.022)
         canvas.fill(tail, "hair", locks, behind, caps=(1.0, 1.2), shadow=0.3)
     if style == "bun":
-        knot = figure.limb(figure.bent((0, 1.022, -0.035)), figure.bent((0, 0.990, -0.048)), 0.030, 0.032)
+        place = ((0, 1.022, -0.035), (0, 0.990, -0.048))
+        if figure.identity.headwear != "none":
+            place = ((0, 0.925, -0.062), (0, 0.898, -0.060))  # tied low, so that a hat can sit
+        knot = figure.limb(figure.bent(place[0]), figure.bent(place[1]), 0.030, 0.032)
         canvas.fill(knot, "hair", locks, behind, caps=(0.9, 0.9), shadow=0.3)
 
 

@@ -255,7 +255,7 @@ def rasterise(canvas: Canvas, geometry: Geometry, person: slice) -> tuple[np.nda
             unhidden = np.array(numbers)
         if piece.shadow:
             dark.polygon(thrown[number], fill=int(255 * piece.shadow))
-        if piece.tube != tube:  # a patch keeps the shadows that lie on the piece below it
+        if piece.shadow or piece.tube != tube:  # a patch keeps the shadows that lie on the piece below it
             dark.polygon(cleared[number], fill=0)
             tube = piece.tube
         ink.polygon(paths[number], fill=number + 1)

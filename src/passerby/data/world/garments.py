@@ -89,7 +89,7 @@ def dress_legs(figure: Figure, wardrobe: Wardrobe) -> None:
         bottom = 0.315 if person.bottom == "skirt" else 0.085
         loose = list(_SNUG)
         tube = figure.shell(bottom, loose, flare=0.030 if person.bottom == "skirt" else 0.045)
-        start = 0.34 / (0.845 - bottom)
+        start = 0.362 / (0.845 - bottom)
         figure.canvas.fill(
             tube,
             "bottom",
