@@ -11,6 +11,7 @@ import bisect
 import itertools
 from collections.abc import Mapping
 from dataclasses import astuple, replace
+from typing import Any
 
 import numpy as np
 
@@ -137,10 +138,11 @@ def people(
         rng = np.random.default_rng((*entropy, family))
         members = _family(rng, size, taken)
         taken.update(looks(member) for member in members)
-        drawn.extend(
-            replace(member, person_id=first_person + len(drawn) + place, family_id=first_family + family)
+        start = first_person + len(drawn)
+        drawn += [
+            replace(member, person_id=start + place, family_id=first_family + family)
             for place, member in enumerate(members)
-        )
+        ]
     return drawn
 
 
@@ -185,7 +187,8 @@ def _base(rng: np.random.Generator) -> Identity:
     if values["hair"] != "bald" and values["age"] == "elderly" and rng.random() < 0.6:
         values["hair_colour"] = "grey"
     skin = int(rng.integers(len(SKIN_TONES)))
-    return _settled(Identity(person_id=0, family_id=0, **values, skin=skin), rng)
+    looks_like: dict[str, Any] = values
+    return _settled(Identity(person_id=0, family_id=0, skin=skin, **looks_like), rng)
 
 
 def _variant(rng: np.random.Generator, base: Identity, attribute: str) -> Identity | None:

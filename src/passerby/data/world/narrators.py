@@ -172,9 +172,7 @@ def _feet_first(speech: Speech) -> None:
     rising = [speech.item(thing) for thing in speech.sees("shoes", "bottom")] + speech.upper()
     if rising:
         draft.list(rising)
-        draft.say(
-            speech.pick(": that is the outfit of the ", " make up the outfit of the ", ", all worn by the ")
-        )
+        draft.say(speech.pick(": that is the outfit of the ", " make up the outfit of the ", ", all worn by the "))
     else:
         draft.say(f"{speech.moving()}, there is the ")
     draft.tell(speech.words.person(), bare=True)
@@ -199,9 +197,9 @@ def _storyteller(speech: Speech) -> None:
         draft.say(", ")
     draft.tell(speech.words.person())
     if head := speech.sees("hair", "headwear"):
-        draft.say(speech.pick(" with ", " having ", ", with "))
+        draft.say(speech.pick(" with ", " having "))
         draft.list([speech.item(thing) for thing in head])
-    draft.say(speech.pick(" goes along the street", " passes by", " makes a way through the crowd", " strolls past"))
+    draft.say(speech.pick(" goes along the street", " passes by", f" makes {who.her} way past", " strolls past"))
     if not upper and speech.sees("bottom"):
         draft.say(" in ")
         speech.item("bottom")()
@@ -300,11 +298,13 @@ def describe(
 def _speak(sighting: Sighting, narrator: str, rng: np.random.Generator) -> Description:
     """Say it; say less when it grows too long, and add a harmless remark when it is too short."""
     manner, fancy = NARRATORS[narrator]
-    for left_out in range(len(_LEAST_IMPORTANT) + 1):
+    left_out = 0
+    while True:
         speech = Speech(sighting, rng, fancy, _LEAST_IMPORTANT[:left_out])
         manner(speech)
         if speech.draft.words <= MOST_WORDS:
             break
+        left_out += 1
     while speech.draft.words < FEWEST_WORDS:
         speech.remark()
     text, phrases = speech.draft.finish()
