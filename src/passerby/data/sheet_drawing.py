@@ -51,8 +51,7 @@ def wrap(text: str, size: int, width: int, most_lines: int) -> list[str]:
         while words and len(lines) <= most_lines:
             lines.append(_take_line(words, font, width))
     if len(lines) > most_lines:
-        room = width - int(font.getlength("…"))
-        lines[most_lines - 1 :] = [_longest_prefix(lines[most_lines - 1], font, room).rstrip() + "…"]
+        lines[most_lines - 1 :] = [_longest_prefix(lines[most_lines - 1], font, width, "…") + "…"]
     return lines
 
 
@@ -118,10 +117,10 @@ def _clean(text: str) -> str:
     return "".join(" " if unicodedata.category(letter)[0] == "C" else letter for letter in text)
 
 
-def _longest_prefix(word: str, font: Font, width: int) -> str:
-    """The longest beginning of a word that fits, at least one character."""
+def _longest_prefix(word: str, font: Font, width: int, tail: str = "") -> str:
+    """The longest beginning of a word that fits together with a tail, at least one character."""
     low, high = 1, len(word)
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if font.getlength(word[:middle]) <= width else (low, middle - 1)
-    return word[:low]
+        low, high = (middle, high) if font.getlength(word[:middle] + tail) <= width else (low, middle - 1)
+    return word[:low].rstrip()
