@@ -1,5 +1,6 @@
 """Metrics against an oracle that tries every order of the ties, against scikit-learn, and against their own laws."""
 
+import tracemalloc
 from itertools import permutations, product
 
 import numpy as np
@@ -127,6 +128,17 @@ def test_features_and_scores_give_the_same_groups_over_many_blocks(monkeypatch):
     for field in ("query", "above", "size", "hits", "hits_above"):
         np.testing.assert_array_equal(getattr(ours, field), getattr(matrix, field))
     assert (ours.size > 1).any()
+
+
+def test_the_matrix_of_queries_by_gallery_is_never_whole_in_memory():
+    random = np.random.default_rng(5)
+    queries, gallery = (random.normal(size=(size, 8)).astype(np.float32) for size in (2000, 20_000))
+    relevance = relevance_from_labels(random.integers(500, size=2000), random.integers(500, size=20_000))
+    tracemalloc.start()
+    rank_features(queries, gallery, relevance)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 80 * 2**20 < queries.itemsize * 2000 * 20_000
 
 
 def test_scores_given_are_not_changed():
