@@ -35,6 +35,12 @@ _RAISED = {"umbrella": 118.0, "phone": 112.0, "book": 84.0}  # where the right f
 _HEAD = (0.30, 0.64, 0.81, 0.91, 0.97, 1.0, 1.0, 0.97, 0.92, 0.83, 0.69, 0.48)
 
 
+def beyond(start: Point, end: Point, share: float) -> Point:
+    """The point that lies past `end` by a share of the way from `start`."""
+    left, up, forward = (b + (b - a) * share for a, b in zip(start, end, strict=True))
+    return left, up, forward
+
+
 @dataclass(slots=True)
 class Figure:
     """A person in a pose, seen by a camera.
@@ -47,6 +53,14 @@ class Figure:
         tilt: how far the camera looks down, degrees.
         scale: canvas pixels per body height.
         ground: where the point between the feet lies on the canvas, (x, y).
+        turn: cosine and sine of the yaw.
+        lift: by how much the hips were lowered so that a foot touches the ground.
+        bulk: factor of the build on widths.
+        torso: the tube of the bare torso.
+        head: the tube of the head.
+        head_size: factor on the head; young people have larger ones.
+        legs: (hip, knee, ankle) of the left and of the right leg.
+        arms: (shoulder, elbow, wrist) of the left and of the right arm.
     """
 
     canvas: Canvas
@@ -56,7 +70,7 @@ class Figure:
     tilt: float
     scale: float
     ground: tuple[float, float]
-    _turn: tuple[float, float] = (1.0, 0.0)
+    turn: tuple[float, float] = (1.0, 0.0)
     _look: tuple[float, float] = (1.0, 0.0)
     _stoop: tuple[float, float] = (1.0, 0.0)
     _girths: list[tuple[float, float]] = field(default_factory=list)
@@ -70,7 +84,7 @@ class Figure:
 
     def __post_init__(self) -> None:
         yaw, tilt = math.radians(self.yaw), math.radians(self.tilt)
-        self._turn = (math.cos(yaw), math.sin(yaw))
+        self.turn = (math.cos(yaw), math.sin(yaw))
         self._look = (math.cos(tilt), math.sin(tilt))
         person = self.identity
         stoop = math.radians({"young": 0.0, "adult": 2.5, "elderly": 10.0}[person.age])
@@ -89,7 +103,7 @@ class Figure:
     def project(self, point: Point) -> tuple[float, float]:
         """Return the canvas position (x, y) of a point in the person's axes."""
         left, up, forward = point
-        (cos, sin), (flat, down) = self._turn, self._look
+        (cos, sin), (flat, down) = self.turn, self._look
         right, nearer = left * cos - forward * sin, left * sin + forward * cos
         zoom = self.zoom(point)
         return (
@@ -104,7 +118,7 @@ class Figure:
 
     def depth(self, point: Point) -> float:
         """How much nearer to the camera than the body's axis a point is, in body heights."""
-        return point[0] * self._turn[1] + point[2] * self._turn[0]
+        return point[0] * self.turn[1] + point[2] * self.turn[0]
 
     def bent(self, point: Point) -> Point:
         """Apply the stoop of the upper body to a point given for an upright person."""
@@ -141,7 +155,7 @@ class Figure:
 
     def _girth(self, level: int) -> tuple[float, float]:
         """Half-widths (picture left, picture right) of the torso at a station, in body heights."""
-        gender, (cos, sin) = self.identity.gender, self._turn
+        gender, (cos, sin) = self.identity.gender, self.turn
         belly = _BELLY[level] if self.identity.build == "heavy" else 0.0
         broad = _BREADTH[gender][level] * self.bulk
         deep = _DEPTH[gender][level] * self.bulk + belly * 0.6
@@ -175,8 +189,12 @@ class Figure:
             wrist = (elbow[0] + out * side, elbow[1] - 0.148 * math.cos(lower), elbow[2] + 0.148 * math.sin(lower))
             arms.append((top, elbow, wrist))
         self.lift = min(leg[2][1] for leg in legs) - 0.042
-        self.legs = tuple(tuple((x, y - self.lift, z) for x, y, z in leg) for leg in legs)
-        self.arms = tuple(tuple(self.bent(joint) for joint in arm) for arm in arms)
+        self.legs = tuple((self._landed(hip), self._landed(knee), self._landed(ankle)) for hip, knee, ankle in legs)
+        self.arms = tuple((self.bent(top), self.bent(elbow), self.bent(wrist)) for top, elbow, wrist in arms)
+
+    def _landed(self, joint: Point) -> Point:
+        """A joint of the leg after the lower foot was set on the ground."""
+        return joint[0], joint[1] - self.lift, joint[2]
 
     def _body(self) -> None:
         """Add the tubes of torso and head, to which garments, hair and face are cut."""
@@ -185,7 +203,7 @@ class Figure:
         top, chin = self.bent((0, 0.932 + size, 0.010)), self.bent((0, 0.932 - size, 0.016))
         broad = (0.047 if self.identity.gender == "woman" else 0.050) * self.head_size
         broad *= 1.06 if self.identity.build == "heavy" else 1.0
-        half = math.hypot(broad * self._turn[0], 0.058 * self.head_size * self._turn[1])
+        half = math.hypot(broad * self.turn[0], 0.058 * self.head_size * self.turn[1])
         pixels = half * self.scale * self.zoom(top)
         profile = [pixels * share for share in _HEAD]
         self.head = self.canvas.tube(
@@ -229,7 +247,7 @@ class Figure:
             share = min(max((above[1] - level) / max(above[1] - below[1], 1e-6), 0.0), 1.0)
             side = above[0] + (below[0] - above[0]) * share
             ahead = above[2] + (below[2] - above[2]) * share
-            right_of = side * self._turn[0] - ahead * self._turn[1]
+            right_of = side * self.turn[0] - ahead * self.turn[1]
             thick = (0.058 if level > knee[1] else 0.044) * self.bulk
             left, right = max(left, thick - right_of), max(right, thick + right_of)
         return left, right

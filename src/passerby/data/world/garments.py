@@ -1,4 +1,4 @@
-"""The wardrobe: how tops, outer garments, bottoms and shoes are cut to a figure.
+"""How tops, outer garments, bottoms and shoes are cut to a figure.
 
 Each garment is a handful of tubes and patches. What tells two values of an attribute apart (a collar, a hem, ribbed
 cuffs, a row of buttons, the length of a sleeve) is drawn large enough to be seen at 128 x 64.
@@ -6,72 +6,11 @@ cuffs, a row of buttons, the length of a sleeve) is drawn large enough to be see
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-import numpy as np
-
-from passerby.data.world.attributes import COLOURS, HAIR_COLOURS, SKIN_TONES, Identity
 from passerby.data.world.canvas import STATIONS, Fabric
-from passerby.data.world.figure import TORSO_BOTTOM, Figure
+from passerby.data.world.figure import Figure, Point, beyond
+from passerby.data.world.wardrobe import Wardrobe, lightened, shaded
 
-RGB = tuple[float, float, float]
 _SNUG = [1.0] * STATIONS
-
-
-class Wardrobe:
-    """The dyed fabrics of one person: attribute colours with that person's small shift."""
-
-    def __init__(self, identity: Identity) -> None:
-        rng = np.random.default_rng((identity.tint, 7))
-        shift = rng.normal(0.0, 6.0, size=(6, 3))
-        light = rng.normal(0.0, 0.05, size=6)
-        names = ("top_colour", "outer_colour", "bottom_colour", "shoes_colour", "bag_colour", "carried_colour")
-        for index, name in enumerate(names):
-            base = COLOURS[getattr(identity, name)]
-            setattr(self, name, _dye(base, 1 + light[index], shift[index]))
-        self.headwear_colour = _dye(COLOURS[identity.headwear_colour], 1 + light[5], shift[4])
-        self.hair = _dye(HAIR_COLOURS[identity.hair_colour], 1 + light[0], shift[0] * 0.4)
-        self.skin = Fabric(_dye(SKIN_TONES[identity.skin], 1 + light[1] * 0.5, shift[1] * 0.3), folds=0.0, gloss=0.12)
-        self.accent = _contrast(self.top_colour)
-        plain = identity.top_pattern if identity.top_pattern != "plain" else "plain"
-        weave = {"sweater": "knit", "shirt": "smooth"}.get(identity.top, "smooth")
-        self.top = Fabric(self.top_colour, self.accent, plain, weave)
-        self.sleeve = self.top
-        if identity.top_pattern == "logo":
-            self.sleeve = Fabric(self.top_colour, self.accent, "plain", weave)
-        if identity.top_pattern == "two-tone":
-            self.sleeve = Fabric(self.accent, self.accent, "plain", weave)
-        weave = {"jacket": "smooth", "coat": "felt", "hoodie": "felt", "vest": "quilt", "none": "smooth"}[
-            identity.outer
-        ]
-        self.outer = Fabric(self.outer_colour, _shade(self.outer_colour, 0.7), "plain", weave)
-        weave = "denim" if identity.bottom == "jeans" else "smooth"
-        second = (226.0, 170.0, 96.0) if identity.bottom == "jeans" else _contrast(self.bottom_colour)
-        pattern = identity.bottom_pattern
-        self.bottom = Fabric(self.bottom_colour, second, "pinstripe" if pattern == "striped" else pattern, weave)
-
-
-@lru_cache(maxsize=1024)
-def wardrobe_of(identity: Identity) -> Wardrobe:
-    """The wardrobe of a person; remembered, because a person is seen several times."""
-    return Wardrobe(identity)
-
-
-def _dye(base: tuple[int, int, int], light: float, shift: np.ndarray) -> RGB:
-    red, green, blue = (
-        min(max(value * light + float(move), 6.0), 250.0) for value, move in zip(base, shift, strict=True)
-    )
-    return red, green, blue
-
-
-def _shade(colour: RGB, factor: float) -> RGB:
-    return colour[0] * factor, colour[1] * factor, colour[2] * factor
-
-
-def _contrast(colour: RGB) -> RGB:
-    """The second colour of a pattern: off-white on dark cloth, dark navy on light cloth."""
-    bright = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
-    return (236.0, 234.0, 228.0) if bright < 130 else (44.0, 44.0, 62.0)
 
 
 def dress_legs(figure: Figure, wardrobe: Wardrobe) -> None:
@@ -87,8 +26,7 @@ def dress_legs(figure: Figure, wardrobe: Wardrobe) -> None:
         figure.canvas.fill(figure.torso, "bottom", seat, -0.20, along=(0.80, 1.0), caps=(0, 0.25), inflate=1.0)
     if person.bottom in ("skirt", "long skirt"):
         bottom = 0.315 if person.bottom == "skirt" else 0.085
-        loose = list(_SNUG)
-        tube = figure.shell(bottom, loose, flare=0.030 if person.bottom == "skirt" else 0.045)
+        tube = figure.shell(bottom, _SNUG, flare=0.030 if person.bottom == "skirt" else 0.045)
         start = 0.362 / (0.845 - bottom)
         figure.canvas.fill(
             tube,
@@ -114,7 +52,7 @@ def _leg(figure: Figure, wardrobe: Wardrobe, side: int, depth: float) -> None:
         figure.canvas.fill(shin, "bottom", wardrobe.bottom, depth, caps=(0.8, 0.1), shadow=0.35)
         figure.canvas.fill(thigh, "bottom", wardrobe.bottom, depth, caps=(0.1, 0.6))
         if bottom == "jeans":
-            hem = wardrobe.bottom._replace(colour=_lighter(wardrobe.bottom.colour), weave="smooth", pattern="plain")
+            hem = wardrobe.bottom._replace(colour=lightened(wardrobe.bottom.colour), weave="smooth", pattern="plain")
             stitch = Fabric(wardrobe.bottom.second, folds=0.0)
             for leg in (thigh, shin):
                 figure.canvas.fill(leg, "bottom", stitch, depth, across=(0.58, 0.68))
@@ -130,10 +68,6 @@ def _leg(figure: Figure, wardrobe: Wardrobe, side: int, depth: float) -> None:
         )
 
 
-def _lighter(colour: RGB) -> RGB:
-    return tuple(value + (255 - value) * 0.35 for value in colour)  # type: ignore[return-value]
-
-
 def _shoe(figure: Figure, wardrobe: Wardrobe, side: int, depth: float) -> None:
     """One foot in its shoe."""
     _, knee, ankle = figure.legs[side]
@@ -142,7 +76,7 @@ def _shoe(figure: Figure, wardrobe: Wardrobe, side: int, depth: float) -> None:
     floor = max(ankle[1] - 0.030, 0.010)
     heel = (ankle[0] - out * 0.3, floor + 0.006, ankle[2] - 0.018)
     toe = (ankle[0] + out, floor, ankle[2] + (0.096 if kind == "dress shoes" else 0.084))
-    colour = wardrobe.shoes_colour
+    colour = wardrobe.shoes
     leather = Fabric(colour, gloss=0.8 if kind == "dress shoes" else 0.15, folds=0.2)
     canvas = figure.canvas
     nearer = depth + (0.004 if figure.depth(toe) > figure.depth(heel) else -0.012)
@@ -154,10 +88,7 @@ def _shoe(figure: Figure, wardrobe: Wardrobe, side: int, depth: float) -> None:
         sole = figure.limb((heel[0], heel[1] - 0.017, heel[2]), (toe[0], toe[1] - 0.017, toe[2]), 0.011, 0.011)
         canvas.fill(sole, "shoes", leather, nearer - 0.001, caps=(1, 1), inflate=1.3)
         return
-    collar = (ankle[0], ankle[1] + (0.115 if kind == "boots" else 0.012), ankle[2])
-    if kind == "boots":
-        share = 0.115 / 0.225
-        collar = tuple(a + (k - a) * share for a, k in zip(ankle, knee, strict=True))
+    collar = beyond(knee, ankle, -0.115 / 0.225) if kind == "boots" else (ankle[0], ankle[1] + 0.012, ankle[2])
     shaft = figure.limb(
         collar,
         (ankle[0], floor + 0.004, ankle[2]),
@@ -168,22 +99,28 @@ def _shoe(figure: Figure, wardrobe: Wardrobe, side: int, depth: float) -> None:
     canvas.fill(shaft, "shoes", leather, depth + 0.001, caps=(0.1, 0.6), shadow=0.25)
     if kind == "boots":
         canvas.fill(
-            shaft, "shoes", leather._replace(colour=_shade(colour, 0.7)), depth + 0.001, along=(0, 0.16), inflate=1.06
+            shaft, "shoes", leather._replace(colour=shaded(colour, 0.7)), depth + 0.001, along=(0, 0.16), inflate=1.06
         )
     if kind == "sneakers":
-        white = Fabric((236, 236, 232), folds=0.0)
-        if 35 < abs(figure.turned) < 145:
-            sole = figure.limb((heel[0], heel[1] - 0.019, heel[2]), (toe[0], toe[1] - 0.020, toe[2]), 0.010, 0.010)
-            canvas.fill(sole, "shoes", white, nearer, caps=(1, 1), inflate=1.25)
-            canvas.fill(foot, "shoes", white, nearer, along=(0.45, 0.62), across=(-0.75, 0.55))
-        else:
-            rim = (toe[0], toe[1] - 0.012, toe[2]) if abs(figure.turned) <= 35 else (heel[0], heel[1] - 0.012, heel[2])
-            x, y = figure.project(rim)
-            sole = canvas.tube((x - 0.020 * figure.scale, y), (x + 0.020 * figure.scale, y), [0.010 * figure.scale] * 2)
-            canvas.fill(sole, "shoes", white, depth + 0.006, caps=(1, 1))
+        _rubber(figure, (heel, toe), foot, (depth, nearer))
     if kind == "dress shoes":
         heel_block = figure.limb((heel[0], heel[1] - 0.008, heel[2]), (heel[0], heel[1] - 0.024, heel[2]), 0.016, 0.016)
-        canvas.fill(heel_block, "shoes", leather._replace(colour=_shade(colour, 0.5)), nearer)
+        canvas.fill(heel_block, "shoes", leather._replace(colour=shaded(colour, 0.5)), nearer)
+
+
+def _rubber(figure: Figure, ends: tuple[Point, Point], foot: int, depths: tuple[float, float]) -> None:
+    """The white sole and stripe of a sneaker, or its white rim when seen from the front or from behind."""
+    canvas, (heel, toe), (depth, nearer) = figure.canvas, ends, depths
+    white = Fabric((236, 236, 232), folds=0.0)
+    if 35 < abs(figure.turned) < 145:
+        sole = figure.limb((heel[0], heel[1] - 0.019, heel[2]), (toe[0], toe[1] - 0.020, toe[2]), 0.010, 0.010)
+        canvas.fill(sole, "shoes", white, nearer, caps=(1, 1), inflate=1.25)
+        canvas.fill(foot, "shoes", white, nearer, along=(0.45, 0.62), across=(-0.75, 0.55))
+    else:
+        rim = (toe[0], toe[1] - 0.012, toe[2]) if abs(figure.turned) <= 35 else (heel[0], heel[1] - 0.012, heel[2])
+        x, y = figure.project(rim)
+        sole = canvas.tube((x - 0.020 * figure.scale, y), (x + 0.020 * figure.scale, y), [0.010 * figure.scale] * 2)
+        canvas.fill(sole, "shoes", white, depth + 0.006, caps=(1, 1))
 
 
 def dress_torso(figure: Figure, wardrobe: Wardrobe) -> None:
@@ -212,7 +149,7 @@ def _top(figure: Figure, wardrobe: Wardrobe) -> None:
         return
     canvas.fill(tube, "top", wardrobe.top, 0.0, along=(0.015, 1.0), caps=(0, 0.12), inflate=1.05, shadow=0.4)
     front = figure.span(-40, 40)
-    dark = wardrobe.sleeve._replace(colour=_shade(wardrobe.sleeve.colour, 0.72), pattern="plain")
+    dark = wardrobe.sleeve._replace(colour=shaded(wardrobe.sleeve.colour, 0.72), pattern="plain")
     if person.top == "t-shirt" and front:
         middle = (front[0] + front[1]) / 2
         canvas.fill(
@@ -233,8 +170,8 @@ def _top(figure: Figure, wardrobe: Wardrobe) -> None:
 def _shirt_front(figure: Figure, wardrobe: Wardrobe, tube: int) -> None:
     """Collar, placket and buttons of a shirt."""
     canvas = figure.canvas
-    collar = Fabric(_lighter(wardrobe.top_colour), folds=0.2)
-    dark = Fabric(wardrobe.accent, folds=0.0)
+    collar = Fabric(lightened(wardrobe.top.colour), folds=0.2)
+    dark = Fabric(wardrobe.top.second, folds=0.0)
     for first, last, lean in ((-75.0, -4.0, 1.0), (4.0, 75.0, -1.0)):
         seen = figure.span(first, last)
         if seen:
@@ -254,7 +191,7 @@ def _shirt_front(figure: Figure, wardrobe: Wardrobe, tube: int) -> None:
     placket = figure.span(-5, 5)
     if placket:
         canvas.fill(
-            tube, "top", Fabric(_shade(wardrobe.top_colour, 0.78), folds=0.0), 0.0, along=(0.1, 0.99), across=placket
+            tube, "top", Fabric(shaded(wardrobe.top.colour, 0.78), folds=0.0), 0.0, along=(0.1, 0.99), across=placket
         )
         middle = (placket[0] + placket[1]) / 2
         for level in (0.22, 0.40, 0.58, 0.76):
@@ -268,7 +205,7 @@ def _outer(figure: Figure, wardrobe: Wardrobe) -> None:
     loose = {"jacket": 1.09, "coat": 1.11, "hoodie": 1.12, "vest": 1.16}[person.outer]
     widths = [loose if index else 1.3 for index in range(STATIONS)]
     tube = figure.shell(low, widths, flare=0.02 if person.outer == "coat" else 0.0)
-    cloth, dark = wardrobe.outer, Fabric(_shade(wardrobe.outer_colour, 0.66), folds=0.2)
+    cloth, dark = wardrobe.outer, Fabric(shaded(wardrobe.outer.colour, 0.66), folds=0.2)
     if person.outer_front == "closed":
         canvas.fill(tube, "outer", cloth, 0.01, along=(0.0, 1.0), caps=(0, 0.10), shadow=0.5)
     else:
@@ -276,7 +213,17 @@ def _outer(figure: Figure, wardrobe: Wardrobe) -> None:
             seen = figure.span(first, last)
             if seen:
                 canvas.fill(tube, "outer", cloth, 0.01, across=seen, caps=(0, 0.04), shadow=0.5)
-    _outer_details(figure, wardrobe, tube, dark)
+    line = figure.span(-3, 3)
+    middle = (line[0] + line[1]) / 2 if line else None
+    if person.outer in ("jacket", "vest") and person.outer_front == "closed" and middle is not None:
+        zipper = Fabric((205.0, 205.0, 205.0), folds=0.0)
+        canvas.fill(tube, "outer", zipper, 0.011, along=(0.04, 0.97), across=(middle - 0.03, middle + 0.03))
+    if person.outer == "jacket":
+        _jacket(figure, tube, dark)
+    elif person.outer == "coat":
+        _coat(figure, tube, dark, middle)
+    elif person.outer == "hoodie":
+        _hoodie(figure, wardrobe, tube, dark, middle)
 
 
 def _flaps(figure: Figure) -> tuple[tuple[float, float], ...]:
@@ -284,103 +231,72 @@ def _flaps(figure: Figure) -> tuple[tuple[float, float], ...]:
     return ((24.0, 336.0),) if abs(figure.turned) > 90 else ((-180.0, -24.0), (24.0, 180.0))
 
 
-def _outer_details(figure: Figure, wardrobe: Wardrobe, tube: int, dark: Fabric) -> None:
-    """Zips, lapels, buttons, hoods, cuffs: what tells a jacket from a coat, a hoodie and a vest."""
-    person, canvas = figure.identity, figure.canvas
-    line = figure.span(-3, 3)
-    middle = (line[0] + line[1]) / 2 if line else 0.0
-    closed = person.outer_front == "closed"
-    if person.outer in ("jacket", "vest") and closed and line:
-        canvas.fill(
-            tube,
-            "outer",
-            Fabric((205, 205, 205), folds=0.0),
-            0.011,
-            along=(0.04, 0.97),
-            across=(middle - 0.03, middle + 0.03),
-        )
-    if person.outer == "jacket":
-        canvas.fill(tube, "outer", dark, 0.011, along=(-0.04, 0.055), inflate=1.02) if closed else None
-        for first, last in _flaps(figure):
-            seen = figure.span(first, last) if not closed else None
-            if seen:
-                canvas.fill(tube, "outer", dark, 0.011, along=(0.93, 1.0), across=seen, caps=(0, 0.04))
-        if closed:
-            canvas.fill(tube, "outer", dark._replace(weave="rib"), 0.011, along=(0.92, 1.0), caps=(0, 0.1))
-    if person.outer == "coat":
-        for first, last, lean in ((-62.0, -16.0, 1.0), (16.0, 62.0, -1.0)):
-            seen = figure.span(first, last)
-            if seen:
-                inner = (seen[1], seen[1]) if lean > 0 else (seen[0], seen[0])
-                canvas.fill(
-                    tube, "outer", dark, 0.011, along=(0.0, 0.30), across=(*seen, inner[0] - 0.04, inner[1] + 0.04)
-                )
-        if closed and line:
-            for level in (0.36, 0.48, 0.60):
-                for offset in (-0.16, 0.12):
-                    canvas.fill(
-                        tube,
-                        "outer",
-                        Fabric((26, 24, 24), gloss=0.6, folds=0),
-                        0.011,
-                        along=(level, level + 0.022),
-                        across=(middle + offset, middle + offset + 0.10),
-                    )
-        belt_back = figure.span(110, 250)
-        if belt_back:
-            canvas.fill(tube, "outer", dark, 0.011, along=(0.42, 0.47), across=belt_back)
-    if person.outer == "hoodie":
-        hood = figure.limb(figure.bent((0, 0.875, -0.045)), figure.bent((0, 0.800, -0.060)), 0.062, 0.066)
-        canvas.fill(
-            hood,
-            "outer",
-            wardrobe.outer,
-            0.012 if abs(figure.yaw % 360 - 180) < 95 else -0.03,
-            caps=(0.7, 0.9),
-            shadow=0.4,
-        )
-        if line:
-            for offset in (-0.20, 0.14) if closed else ():
-                canvas.fill(
-                    tube,
-                    "outer",
-                    Fabric((240, 240, 236), folds=0.0),
-                    0.011,
-                    along=(0.08, 0.30),
-                    across=(middle + offset, middle + offset + 0.06),
-                )
-        pocket = figure.span(-38, 38)
-        if pocket and closed:
-            canvas.fill(
-                tube,
-                "outer",
-                dark,
-                0.011,
-                along=(0.66, 0.88),
-                across=(pocket[0] * 0.75 + middle * 0.25, pocket[1] * 0.75 + middle * 0.25, *pocket),
-            )
+def _jacket(figure: Figure, tube: int, dark: Fabric) -> None:
+    """The collar and the waistband of a jacket."""
+    canvas = figure.canvas
+    if figure.identity.outer_front == "closed":
+        canvas.fill(tube, "outer", dark, 0.011, along=(-0.04, 0.055), inflate=1.02)
+        canvas.fill(tube, "outer", dark._replace(weave="rib"), 0.011, along=(0.92, 1.0), caps=(0, 0.1))
+        return
+    for first, last in _flaps(figure):
+        seen = figure.span(first, last)
+        if seen:
+            canvas.fill(tube, "outer", dark, 0.011, along=(0.93, 1.0), across=seen, caps=(0, 0.04))
+
+
+def _coat(figure: Figure, tube: int, dark: Fabric, middle: float | None) -> None:
+    """The lapels, the two rows of buttons and the half belt of a coat."""
+    canvas = figure.canvas
+    for first, last, left in ((-62.0, -16.0, True), (16.0, 62.0, False)):
+        seen = figure.span(first, last)
+        if seen:
+            tip = seen[1] if left else seen[0]
+            canvas.fill(tube, "outer", dark, 0.011, along=(0.0, 0.30), across=(*seen, tip - 0.04, tip + 0.04))
+    if figure.identity.outer_front == "closed" and middle is not None:
+        button = Fabric((26.0, 24.0, 24.0), gloss=0.6, folds=0.0)
+        for level in (0.36, 0.48, 0.60):
+            for side in (middle - 0.16, middle + 0.12):
+                canvas.fill(tube, "outer", button, 0.011, along=(level, level + 0.022), across=(side, side + 0.10))
+    back = figure.span(110, 250)
+    if back:
+        canvas.fill(tube, "outer", dark, 0.011, along=(0.42, 0.47), across=back)
+
+
+def _hoodie(figure: Figure, wardrobe: Wardrobe, tube: int, dark: Fabric, middle: float | None) -> None:
+    """The hood on the back, and on a closed front the strings and the pouch."""
+    canvas = figure.canvas
+    hood = figure.limb(figure.bent((0, 0.875, -0.045)), figure.bent((0, 0.800, -0.060)), 0.062, 0.066)
+    depth = 0.012 if abs(figure.turned) > 85 else -0.03
+    canvas.fill(hood, "outer", wardrobe.outer, depth, caps=(0.7, 0.9), shadow=0.4)
+    if figure.identity.outer_front == "open" or middle is None:
+        return
+    string = Fabric((240.0, 240.0, 236.0), folds=0.0)
+    for side in (middle - 0.20, middle + 0.14):
+        canvas.fill(tube, "outer", string, 0.011, along=(0.08, 0.30), across=(side, side + 0.06))
+    pouch = figure.span(-38, 38)
+    if pouch:
+        upper = (pouch[0] * 0.75 + middle * 0.25, pouch[1] * 0.75 + middle * 0.25)
+        canvas.fill(tube, "outer", dark, 0.011, along=(0.66, 0.88), across=(*upper, *pouch))
 
 
 def dress_arms(figure: Figure, wardrobe: Wardrobe) -> None:
     """Draw both arms with their sleeves, the far one behind the body."""
-    person = figure.identity
     for side in (0, 1):
         top, elbow, wrist = figure.arms[side]
         depth = 0.05 if figure.depth(top) > -0.045 else -0.5
         if abs(figure.depth(top)) <= 0.045 and figure.depth(wrist) < -0.05:
             depth = -0.5
         hand_depth = -0.5 if abs(figure.turned) > 90 and figure.depth(wrist) < -0.06 else depth
-        _arm(figure, wardrobe, (top, elbow, wrist), (depth, hand_depth), person)
+        _arm(figure, wardrobe, (top, elbow, wrist), (depth, hand_depth))
 
 
-def _arm(figure: Figure, wardrobe: Wardrobe, joints: tuple, depths: tuple[float, float], person: Identity) -> None:
+def _arm(figure: Figure, wardrobe: Wardrobe, joints: tuple[Point, Point, Point], depths: tuple[float, float]) -> None:
     """One arm: skin, the sleeve of the top, the sleeve of the outer garment, the hand."""
     top, elbow, wrist = joints
     depth, hand_depth = depths
-    canvas, bulk = figure.canvas, 0.55 + 0.45 * figure.bulk
+    canvas, person, bulk = figure.canvas, figure.identity, 0.55 + 0.45 * figure.bulk
     man = 1.0 if person.gender == "man" else 0.88
-    hand_end = tuple(w + (w - e) * 0.36 for e, w in zip(elbow, wrist, strict=True))
-    hand = figure.limb(wrist, hand_end, 0.019, 0.016)
+    hand = figure.limb(wrist, beyond(elbow, wrist, 0.36), 0.019, 0.016)
     upper = figure.limb(top, elbow, 0.036 * bulk * man, 0.032 * bulk * man)
     lower = figure.limb(elbow, wrist, 0.031 * bulk * man, 0.022 * bulk * man)
     canvas.fill(hand, "skin", wardrobe.skin, hand_depth, caps=(0.6, 0.9), shadow=0.3)
@@ -400,13 +316,13 @@ def _arm(figure: Figure, wardrobe: Wardrobe, joints: tuple, depths: tuple[float,
         canvas.fill(lower, part, cloth, hand_depth, along=(0, 0.97), caps=(0.8, 0.1), inflate=loose * 1.08, shadow=0.4)
         canvas.fill(upper, part, cloth, depth, caps=(0.85, 0.7), inflate=loose, shadow=0.3)
         if person.top == "sweater" or sleeved:
-            cuff = Fabric(_shade(cloth.colour, 0.7), folds=0.0, weave="rib")
+            cuff = Fabric(shaded(cloth.colour, 0.7), folds=0.0, weave="rib")
             canvas.fill(lower, part, cuff, hand_depth, along=(0.86, 1.0), inflate=loose * 1.12)
         elif person.top == "shirt":
             canvas.fill(
                 lower,
                 part,
-                Fabric(_lighter(cloth.colour), folds=0.0),
+                Fabric(lightened(cloth.colour), folds=0.0),
                 hand_depth,
                 along=(0.88, 1.0),
                 inflate=loose * 1.12,

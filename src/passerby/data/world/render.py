@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
-from passerby.data.world.accessories import draw_bag, draw_carried, draw_head
-from passerby.data.world.attributes import COLOURS, PART_LABEL, PARTS, VALUES, Identity
+from passerby.data.world.attributes import PART_LABEL, PARTS, VALUES, Identity
+from passerby.data.world.belongings import draw_bag, draw_carried
 from passerby.data.world.cameras import CAMERAS, LIGHTS, expose
 from passerby.data.world.canvas import Canvas, Geometry, measure, rasterise
 from passerby.data.world.figure import Figure
-from passerby.data.world.garments import dress_arms, dress_legs, dress_torso, wardrobe_of
+from passerby.data.world.garments import dress_arms, dress_legs, dress_torso
+from passerby.data.world.head import draw_head
 from passerby.data.world.scenery import OCCLUDERS, background, draw_occluder
 from passerby.data.world.shading import shade
+from passerby.data.world.wardrobe import wardrobe_of
 from passerby.errors import DataError, nearest
 
 
@@ -121,7 +124,7 @@ def crop_size(view: View) -> tuple[int, int]:
     """The natural (H, W) of this crop as a real set would have it, 100 x 40 to 384 x 128."""
     rng = np.random.default_rng((view.seed, 3))
     low, high = CAMERAS[view.camera].crop_rows
-    height = int(round(float(np.exp(rng.uniform(np.log(low), np.log(high))))))
+    height = round(float(np.exp(rng.uniform(np.log(low), np.log(high)))))
     return height, int(min(128, max(40, round(height / rng.uniform(2.4, 3.0)))))
 
 
@@ -214,7 +217,7 @@ def _bystander(
     behind: bool,
 ) -> None:
     """Draw somebody else partly inside the crop."""
-    look = {name: values[int(rng.integers(len(values)))] for name, values in VALUES.items()}
+    look: dict[str, Any] = {name: values[int(rng.integers(len(values)))] for name, values in VALUES.items()}
     look.update(bag="none", carried="none", headwear="none")
     identity = Identity(
         person_id=-1 - index, family_id=-1, skin=int(rng.integers(5)), tint=int(rng.integers(1 << 30)), **look
