@@ -21,7 +21,7 @@ from passerby.data.world.speech import Speech
 from passerby.errors import ConfigError, nearest
 
 #: Omissions are this many times rarer than a casual witness's: puts the ceiling of the standard test at 88 %.
-DETAIL = 0.92
+DETAIL = 1.05
 
 FEWEST_WORDS, MOST_WORDS = 15, 50
 
