@@ -1,0 +1,95 @@
+"""gallery.json: what a gallery is, which model made it, and which version of the format it is written in.
+
+The file is small, carries a checksum of itself and is written before anything else and then left alone; whatever it
+says that this version cannot honour is refused in one sentence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from passerby.errors import GalleryError
+from passerby.gallery.space import sync_folder, writing
+
+FORMAT_VERSION = 1
+MANIFEST = "gallery.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The immutable facts of a gallery.
+
+    Attributes:
+        engine: name of the engine that holds the vectors.
+        dim: length of the vectors.
+        model: what to load to get the model again.
+        fingerprint: the model's fingerprint; no other model may add or search.
+        created: when, ISO 8601 in UTC.
+        format_version: version of the folder's layout.
+    """
+
+    engine: str
+    dim: int
+    model: str
+    fingerprint: str
+    created: str
+    format_version: int = FORMAT_VERSION
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write gallery.json durably."""
+    values = asdict(manifest)
+    content = json.dumps(values | {"checksum": _checksum(values)}, indent=2, ensure_ascii=False) + "\n"
+    temporary = folder / f"{MANIFEST}.tmp"
+    with writing(folder):
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(folder / MANIFEST)
+        sync_folder(folder)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read gallery.json and check that this version of passerby can honour it.
+
+    Raises:
+        GalleryError: there is no gallery, its manifest is damaged, or a newer version wrote it.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        found = "there is no such folder" if not folder.exists() else f"the folder has no {MANIFEST}"
+        raise GalleryError(
+            f"{folder} is not a gallery: {found}; make one with: passerby index PICTURES --gallery {folder}"
+        )
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise GalleryError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
+    except ValueError as error:
+        raise _damaged(path, "it is not valid JSON") from error
+    if not isinstance(values, dict) or not isinstance(values.get("format_version"), int):
+        raise _damaged(path, "it names no format version")
+    if values["format_version"] > FORMAT_VERSION:
+        raise GalleryError(
+            f"the gallery {folder} has format {values['format_version']}; this passerby reads formats up to "
+            f"{FORMAT_VERSION}; upgrade with: pip install --upgrade passerby"
+        )
+    checksum = values.pop("checksum", None)
+    if checksum != _checksum(values) or set(values) != {field.name for field in fields(Manifest)}:
+        raise _damaged(path, "its checksum does not match its content")
+    return Manifest(**values)
+
+
+def _checksum(values: dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _damaged(path: Path, reason: str) -> GalleryError:
+    return GalleryError(
+        f"{path} is damaged: {reason}; restore it from a backup, or delete the gallery folder and index again"
+    )
