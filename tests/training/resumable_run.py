@@ -1,4 +1,7 @@
-"""A tiny training run for test_loop.py, also runnable alone so that it can be killed: python resumable_run.py OUT DELAY."""
+"""A tiny training run for test_loop.py, also runnable alone so that it can be killed.
+
+Usage: python resumable_run.py OUT DELAY
+"""
 
 import sys
 import time
@@ -15,7 +18,7 @@ from passerby.training.tasks.base import Selection
 
 
 class LinearTask:
-    """Fits a linear map from noisy rows; has dropout, augmentation noise and a memory, so that every kind of state counts."""
+    """Fits a linear map from noisy rows; has dropout, noise and a memory, so that every kind of state counts."""
 
     def __init__(self, delay=0.0):
         torch.manual_seed(0)

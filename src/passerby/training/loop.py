@@ -14,19 +14,23 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from passerby.errors import CheckpointError, ConfigError
+from passerby.errors import ConfigError
 from passerby.training.recipe import Recipe
 from passerby.training.schedule import schedule
-from passerby.training.state import clear_state, read_state, write_state
+from passerby.training.state import clear_state, read_state, write_state, write_text
 from passerby.training.tasks.base import Selection, Task
+
+RESULT = "result.json"
+"""The file that says that a run is finished, with what it came to."""
 
 _LOG_EVERY = 10  # steps between two readings of the losses, each of which waits for the device
 
@@ -67,14 +71,16 @@ def train(
     Args:
         task: what to train.
         recipe: how.
-        folder: the run: ``recipe.yaml``, ``log.jsonl``, ``state.pt`` while it runs, and ``checkpoint/``, the best model.
+        folder: the run: ``recipe.yaml``, ``log.jsonl``, ``state.pt`` while it runs, ``checkpoint/`` with the best
+            model, and ``result.json`` once it is finished.
         accelerator: device, processes and number format.
         on_progress: called now and then, in the main process.
         save_every_s: seconds between two written states.
 
     Raises:
-        ConfigError: the folder holds a run of another recipe, or the batch cannot be cut as asked.
-        CheckpointError: the folder's state is damaged.
+        ConfigError: the folder holds a run of another recipe or a finished one, the batch cannot be cut as asked, or
+            the loss is no longer a number.
+        CheckpointError: the folder's state is damaged, or was written on other data.
     """
     run = _Run(task, recipe, folder, accelerator)
     run.prepare_folder()
@@ -92,10 +98,9 @@ def train(
                 run.save_state()
                 last_save = time.perf_counter()
         run.finish_epoch()
-    if accelerator.is_main_process:
-        clear_state(folder)
-    accelerator.wait_for_everyone()
-    return TrainResult(folder, run.steps, time.perf_counter() - started, run.best, done_before)
+    result = TrainResult(folder, run.steps, time.perf_counter() - started, run.best, done_before)
+    run.finish(result)
+    return result
 
 
 class _Run:
@@ -110,9 +115,7 @@ class _Run:
                 f"optimisation.batch_size={options.batch_size} cannot be cut into {options.accumulation} accumulated "
                 f"parts on {accelerator.num_processes} processes; choose a multiple of {parts}"
             )
-        groups = [{**group, "lr": options.learning_rate * group.pop("rate", 1.0)} for group in task.parameter_groups()]
-        for group in groups:
-            group["base_lr"] = group["lr"]
+        groups = [_with_rate(group, options.learning_rate) for group in task.parameter_groups()]
         optimiser = torch.optim.AdamW(groups, lr=options.learning_rate, weight_decay=options.weight_decay)
         if accelerator.device.type == "cpu":
             task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -126,14 +129,14 @@ class _Run:
             )
         self.epoch, self.step, self.step_in_epoch = 0, 0, 0
         self.best: dict[str, float] = {}
-        self.plan = task.plan(0)
+        self.plan = self.next_plan()
         self.steps = len(self.plan) * options.epochs
         self.factor = schedule(options.schedule, self.steps, max(1, round(options.warmup * self.steps)))
 
     # -- the folder ---------------------------------------------------------------------------------------------
 
     def prepare_folder(self) -> None:
-        """Write the resolved recipe, or check that the folder's run has the same one."""
+        """Write the resolved recipe, or check that the folder holds an unfinished run of the same one."""
         resolved = self.recipe.to_yaml()
         path = self.folder / "recipe.yaml"
         if path.is_file() and path.read_text(encoding="utf-8") != resolved:
@@ -141,18 +144,23 @@ class _Run:
                 f"{self.folder} holds a run of another recipe (see {path}); choose another folder with --out, or "
                 "remove this one"
             )
+        if (self.folder / RESULT).is_file():
+            raise ConfigError(
+                f"{self.folder} holds a finished run; its model is {self.folder / 'checkpoint'}. Choose another folder "
+                "with --out, or remove this one to train again"
+            )
+        self.accelerator.wait_for_everyone()  # every process has looked before one of them writes
         if self.accelerator.is_main_process:
             self.folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(resolved, encoding="utf-8")
+            write_text(path, resolved)
         self.accelerator.wait_for_everyone()
 
     def resume(self) -> None:
         """Take back the last written state, if there is one."""
         state = read_state(self.folder)
         if state is None:
-            if (self.folder / "checkpoint" / "config.json").is_file():
-                raise CheckpointError(f"{self.folder} holds a finished run; choose another folder with --out")
-            (self.folder / "log.jsonl").unlink(missing_ok=True)
+            if self.accelerator.is_main_process:
+                (self.folder / "log.jsonl").unlink(missing_ok=True)
             return
         self.accelerator.unwrap_model(self.model).load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -191,14 +199,23 @@ class _Run:
         """Drop the log lines written after the state, which are about to be written again."""
         path = self.folder / "log.jsonl"
         if self.accelerator.is_main_process and path.is_file():
-            lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-            kept = [line for line in lines if json.loads(line)["step"] <= self.step]
-            path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            *whole, _ = path.read_text(encoding="utf-8").split("\n")  # a kill may have left half of the last line
+            kept = [line for line in whole if json.loads(line)["step"] <= self.step]
+            write_text(path, "".join(f"{line}\n" for line in kept))
 
     def _log(self, row: dict[str, Any]) -> None:
         if self.accelerator.is_main_process:
             with (self.folder / "log.jsonl").open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row) + "\n")
+        self.accelerator.log({key: value for key, value in row.items() if key != "step"}, step=row["step"])
+
+    def finish(self, result: TrainResult) -> None:
+        """Mark the run as finished; only then is the state of no more use."""
+        if self.accelerator.is_main_process:
+            summary = {"steps": result.steps, "seconds": round(result.seconds, 3), "best": result.best}
+            write_text(self.folder / RESULT, json.dumps(summary, indent=2) + "\n")
+            clear_state(self.folder)
+        self.accelerator.wait_for_everyone()
 
     # -- steps --------------------------------------------------------------------------------------------------
 
@@ -255,20 +272,27 @@ class _Run:
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
         """Read the losses of the last steps, log their mean and tell the caller; refuse to go on from NaN."""
-        means = {name: float(torch.stack([row[name] for row in window]).mean()) for name in window[0]}
+        # Over all processes, so that all of them come to the same verdict and none waits for another that gave up.
+        table = torch.stack([torch.stack(list(row.values())) for row in window]).mean(dim=0)  # one value per loss
+        means = dict(zip(window[0], cast(torch.Tensor, self.accelerator.reduce(table, "mean")).tolist(), strict=True))
         if not all(np.isfinite(value) for value in means.values()):
             raise ConfigError(
                 f"the loss became {means} at step {self.step}; lower optimisation.learning_rate or set "
-                "optimisation.precision=fp32, then start again from the last state with the same command"
+                "optimisation.precision=fp32, and train into another folder"
             )
         images = steps_per_s * self.recipe.optimisation.batch_size
-        rate = self.optimiser.param_groups[0]["lr"]
+        rate = max(group["lr"] for group in self.optimiser.param_groups)
         self._log({"step": self.step, "epoch": self.step / len(self.plan), "lr": rate, "images_per_s": images, **means})
         if on_progress is not None and self.accelerator.is_main_process:
             left = (self.steps - self.step) / max(steps_per_s, 1e-9)
             on_progress(Progress(self.step, self.steps, self.epoch, means, images, left))
 
     # -- between epochs -----------------------------------------------------------------------------------------
+
+    def next_plan(self) -> np.ndarray:
+        """The plan of the epoch that begins, as the main process made it."""
+        # Two machines may break ties of hard negatives differently; processes must never cut different plans.
+        return broadcast_object_list([self.task.plan(self.epoch)])[0]
 
     def averaged(self) -> nn.Module:
         """The model that is validated and saved: the moving average where there is one."""
@@ -283,7 +307,7 @@ class _Run:
         if last or (every and self.epoch % every == 0):
             self._validate(last)
         if not last:
-            self.plan = self.task.plan(self.epoch)
+            self.plan = self.next_plan()
             self.save_state()
         self.accelerator.wait_for_everyone()
 
@@ -306,6 +330,12 @@ class _Run:
         if not self.best or selection.value > self.best["value"]:
             self.best = _as_best(selection, self.epoch)
             self.task.save(model, self.folder / "checkpoint", selection.figures)
+
+
+def _with_rate(group: dict[str, Any], learning_rate: float) -> dict[str, Any]:
+    """A task's group as the optimiser takes it: its own factor of the learning rate multiplied out."""
+    base = learning_rate * group.get("rate", 1.0)
+    return {**{key: value for key, value in group.items() if key != "rate"}, "lr": base, "base_lr": base}
 
 
 def _as_best(selection: Selection, epoch: int) -> dict[str, float]:

@@ -11,6 +11,8 @@ from typing import Literal
 
 import torch
 
+from passerby.errors import ConfigError
+
 Precision = Literal["no", "bf16", "fp16"]
 
 
@@ -31,12 +33,19 @@ def choose_precision(wanted: str, device: torch.device) -> Precision:
     Args:
         wanted: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         device: where the training runs.
+
+    Raises:
+        ConfigError: fp16 was asked for on a processor, which cannot train in it.
     """
     if wanted == "fp32":
         return "no"
     if wanted == "bf16":
         return "bf16"
     if wanted == "fp16":
+        if device.type == "cpu":
+            raise ConfigError(
+                "optimisation.precision=fp16 needs a GPU and there is none; use auto, bf16 or fp32 on a processor"
+            )
         return "fp16"
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"

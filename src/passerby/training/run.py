@@ -8,18 +8,26 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.state import AcceleratorState
 
 from passerby.data.records import Dataset
-from passerby.errors import MissingExtraError
+from passerby.errors import ConfigError, MissingExtraError
 from passerby.training.curves import draw_curves
 from passerby.training.loop import Progress, TrainResult, train
 from passerby.training.precision import choose_precision
 from passerby.training.recipe import Recipe
 from passerby.training.tasks.dual_encoder import DualEncoderTask
+
+Tracker = Literal["tensorboard", "wandb"]
+
+_PATIENCE = timedelta(hours=6)  # what other processes wait while the main one decodes pictures or validates
 
 
 def run_recipe(
@@ -29,6 +37,7 @@ def run_recipe(
     on_progress: Callable[[Progress], None] | None = None,
     on_decoded: Callable[[int, int], None] | None = None,
     save_every_s: float = 60.0,
+    tracker: Tracker | None = None,
 ) -> TrainResult:
     """Train a recipe on a data set; go on where an earlier call in the same folder was stopped.
 
@@ -36,21 +45,59 @@ def run_recipe(
         recipe: what and how.
         dataset: on which pictures and captions.
         folder: the run folder; afterwards ``checkpoint/`` in it holds the best model.
-        on_progress: called now and then with loss, rate and time left.
-        on_decoded: called with (done, total) while pictures are decoded for the first time.
+        on_progress: called now and then with loss, rate and time left, in the main process.
+        on_decoded: called with (done, total) while pictures are decoded for the first time, in the main process.
         save_every_s: seconds between two written states.
+        tracker: where figures also go, beside the run's own log.
 
     Raises:
-        ConfigError: the recipe does not fit the machine or the folder.
+        ConfigError: the recipe does not fit the machine or the folder, or the tracker is not installed.
         DataError: the data set lacks what the recipe needs.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    accelerator = Accelerator(
-        mixed_precision=choose_precision(recipe.optimisation.precision, device), cpu=device.type == "cpu"
-    )
-    task = DualEncoderTask(recipe, dataset, on_decoded)
+    accelerator = _accelerator(recipe, folder, tracker)
+    with accelerator.local_main_process_first():  # the others then find the pictures decoded
+        task = DualEncoderTask(recipe, dataset, on_decoded if accelerator.is_main_process else None)
+    if tracker is not None:
+        accelerator.init_trackers("passerby", _flat(recipe), {"wandb": {"name": recipe.name, "dir": str(folder)}})
     result = train(task, recipe, folder, accelerator, on_progress, save_every_s)
+    if tracker is not None:
+        accelerator.end_training()
     if accelerator.is_main_process:
         with contextlib.suppress(MissingExtraError):  # curves are a comfort; the log holds everything they show
             draw_curves(folder / "log.jsonl", folder / "curves.png")
     return result
+
+
+def _accelerator(recipe: Recipe, folder: Path, tracker: Tracker | None) -> Accelerator:
+    if tracker is not None and find_spec(tracker) is None:
+        raise ConfigError(f"--tracker {tracker}: {tracker} is not installed; run: pip install {tracker}")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    precision = choose_precision(recipe.optimisation.precision, device)
+    # Accelerate keeps one number format per process; a second recipe in this process may need another.
+    AcceleratorState._reset_state()
+    return Accelerator(
+        mixed_precision=precision,
+        cpu=device.type == "cpu",
+        log_with=tracker,
+        project_dir=folder,
+        kwargs_handlers=[
+            # Some towers carry parameters that a pooled vector does not depend on, such as an unused pooler.
+            DistributedDataParallelKwargs(find_unused_parameters=True),
+            InitProcessGroupKwargs(timeout=_PATIENCE),
+        ],
+    )
+
+
+def _flat(recipe: Recipe) -> dict[str, str | float]:
+    """The recipe as the flat table of settings that trackers show: ``optimisation.epochs`` -> 8."""
+    flat: dict[str, str | float] = {}
+
+    def walk(prefix: str, value: object) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(f"{prefix}.{key}" if prefix else str(key), inner)
+        else:
+            flat[prefix] = value if isinstance(value, int | float | str) else str(value)
+
+    walk("", recipe.model_dump(mode="json"))
+    return flat

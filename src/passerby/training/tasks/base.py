@@ -27,7 +27,10 @@ class Selection:
 class Task(Protocol):
     """A model with its data, its losses and its way to validate itself."""
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module:
+        """What is trained."""
+        ...
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for the optimiser; each may carry ``rate`` (factor of the learning rate) and ``weight_decay``."""

@@ -71,11 +71,12 @@ def prepare(
     Raises:
         DataError: a picture has no identity, or there are no captions.
     """
-    for image in split.images:
-        if image.person_id is None:
-            raise DataError(f"the picture {image.image_id!r} of split {split.name!r} has no identity to train on")
+    persons = [image.person_id for image in split.images if image.person_id is not None]
+    if len(persons) < len(split.images):
+        unknown = next(image.image_id for image in split.images if image.person_id is None)
+        raise DataError(f"the picture {unknown!r} of split {split.name!r} has no identity to train on")
     place = {image.image_id: index for index, image in enumerate(split.images)}
-    _, person_of = np.unique([image.person_id for image in split.images], return_inverse=True)
+    _, person_of = np.unique(persons, return_inverse=True)
     image_of = np.array([place[caption.image_id] for caption in split.captions], dtype=np.int64)
     pairs = Pairs(image_of, person_of.astype(np.int64))
     pixels = cached_images([image.path for image in split.images], size, progress=progress)
