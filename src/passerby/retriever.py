@@ -92,8 +92,9 @@ class Retriever:
             encoded = _unit(self.runtime.images(pixels))
             broken = np.flatnonzero(~np.isfinite(encoded).all(axis=1))
             if broken.size:
+                position = int(rows[broken[0]])
                 raise DataError(
-                    f"{_label(images[rows[broken[0]]], rows[broken[0]])}: the model {self.name} gave a vector that is "
+                    f"{_label(images[position], position)}: the model {self.name} gave a vector that is "
                     "not finite; the model or its export is damaged, export it again or use another"
                 )
             vectors[rows] = encoded

@@ -126,8 +126,10 @@ def build_dual_encoder(
     text_name, text_options = _tower(config, "text")
     image_given = {"image_size": image_size}
     text_given = {"vocabulary_size": vocabulary_size, "context_length": context_length}
-    image = image_tower(image_name, **_filled(image_given, image_tower_options(image_name), image_options))
-    text = text_tower(text_name, **_filled(text_given, text_tower_options(text_name), text_options))
+    image = image_tower(
+        image_name, **_filled(image_given, image_tower_options(image_name, **image_options), image_options)
+    )
+    text = text_tower(text_name, **_filled(text_given, text_tower_options(text_name, **text_options), text_options))
     dim = config.get("embedding_dim")
     if not isinstance(dim, int) or dim < 1:
         raise ConfigError(f"model.embedding_dim is {dim!r}; expected a whole number above zero")

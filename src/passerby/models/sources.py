@@ -81,6 +81,17 @@ def locate(model: str | Path) -> Source:
     )
 
 
+def source_folder(source: str) -> Path:
+    """The folder of a tower's pretrained weights: a local folder, or ``org/name[@revision]`` on the hub.
+
+    Raises:
+        ConfigError: it is neither.
+        CheckpointError: the hub does not give it.
+    """
+    path = Path(source).expanduser()
+    return path if path.is_dir() else fetch(source.removeprefix(_HUB))
+
+
 def fetch(reference: str) -> Path:
     """Fetch a repository of the hub into its own cache and return the folder.
 
@@ -94,7 +105,7 @@ def fetch(reference: str) -> Path:
     """
     repository, _, revision = reference.partition("@")
     if not _REPOSITORY.fullmatch(repository):
-        raise ConfigError(f"{reference!r} is no hub name; expected org/name or org/name@revision")
+        raise ConfigError(f"{reference!r} is neither a folder nor a hub name; expected org/name or org/name@rev")
     try:
         from huggingface_hub import errors as hub_errors
         from huggingface_hub import snapshot_download

@@ -72,13 +72,17 @@ class Tokenizer:
 
         Raises:
             DataError: something in the list is no string.
+            CheckpointError: the tokenizer itself is incomplete.
         """
         for sentence in sentences:
             if not isinstance(sentence, str):
                 raise DataError(f"expected sentences as str, found {type(sentence).__name__}: {sentence!r}")
         # Lone surrogates, as they come from file names and broken terminals, cannot be handed to the backend.
         clean = [sentence.encode("utf-8", errors="replace").decode("utf-8") for sentence in sentences]
-        rows = self._backend.encode_batch(clean)
+        try:
+            rows = self._backend.encode_batch(clean)
+        except Exception as error:  # the backend raises bare Exception, for example where an unknown token is missing
+            raise CheckpointError(f"the model's tokenizer.json does not work: {error}; restore it") from error
         longest = max((len(row.ids) for row in rows), default=0)
         ids = np.zeros((len(rows), max(longest, 1)), dtype=np.int64)  # (B, L)
         for index, row in enumerate(rows):

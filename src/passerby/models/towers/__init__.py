@@ -10,6 +10,7 @@ from passerby.models.towers.registry import (
     text_tower,
     text_tower_names,
     text_tower_options,
+    text_tower_tokenizer,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "text_tower",
     "text_tower_names",
     "text_tower_options",
+    "text_tower_tokenizer",
 ]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from passerby.errors import ConfigError, MissingExtraError, nearest
 
 if TYPE_CHECKING:
+    from passerby.models.tokenizer import Tokenizer
     from passerby.models.towers.base import ImageTower, TextTower
 
 _IMAGE: dict[str, type[Any]] = {}
@@ -82,16 +83,34 @@ def text_tower(name: str, **options: Any) -> TextTower:
     return _build(_TEXT[key], key, chosen)
 
 
-def image_tower_options(name: str) -> set[str]:
-    """The option names that an image tower takes."""
-    key, _ = _resolve_image(name, {})
-    return _option_names(_IMAGE[key])
+def image_tower_options(name: str, **options: Any) -> set[str]:
+    """The option names that an image tower takes; with a ``source`` among the given ones they are fewer."""
+    key, chosen = _resolve_image(name, options)
+    return set(_parameters(_maker(_IMAGE[key], chosen)))
 
 
-def text_tower_options(name: str) -> set[str]:
-    """The option names that a text tower takes."""
-    key, _ = _resolve_text(name, {})
-    return _option_names(_TEXT[key])
+def text_tower_options(name: str, **options: Any) -> set[str]:
+    """The option names that a text tower takes; with a ``source`` among the given ones they are fewer."""
+    key, chosen = _resolve_text(name, options)
+    return set(_parameters(_maker(_TEXT[key], chosen)))
+
+
+def text_tower_tokenizer(name: str, context_length: int, **options: Any) -> Tokenizer | None:
+    """The tokenizer that a pretrained text tower brings along; None for towers that learn one from the captions.
+
+    Args:
+        name: as for `text_tower`.
+        context_length: most tokens of a sentence.
+        **options: as for `text_tower`.
+
+    Raises:
+        ConfigError: no such tower.
+        CheckpointError: the tower's source has no tokenizer.
+    """
+    key, chosen = _resolve_text(name, options)
+    if "source" not in chosen:
+        return None
+    return _TEXT[key].tokenizer_of(chosen["source"], context_length)
 
 
 def _register(registry: dict[str, type[Any]], kind: str, name: str) -> Callable[[_T], _T]:
@@ -149,25 +168,27 @@ def _with_source(
     return None
 
 
-def _option_names(tower: type[Any]) -> set[str]:
-    return set(inspect.signature(tower).parameters)
+def _maker(tower: type[Any], options: Mapping[str, Any]) -> Callable[..., Any]:
+    """What builds the tower: a pretrained source decides the shapes, so it comes with fewer options."""
+    return tower.from_source if "source" in options and hasattr(tower, "from_source") else tower
+
+
+def _parameters(make: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(make).parameters
 
 
 def _build(tower: type[Any], name: str, options: dict[str, Any]) -> Any:
-    known = _option_names(tower)
+    make = _maker(tower, options)
+    parameters = _parameters(make)
     for option in options:
-        if option not in known:
+        if option not in parameters:
             raise ConfigError(
-                f"the tower {name!r} has no option {option!r}; known: {', '.join(sorted(known)) or 'none'}."
-                f"{nearest(option, known)}"
+                f"the tower {name!r} has no option {option!r}; known: {', '.join(sorted(parameters)) or 'none'}."
+                f"{nearest(option, parameters)}"
             )
-    missing = [
-        parameter.name
-        for parameter in inspect.signature(tower).parameters.values()
-        if parameter.default is inspect.Parameter.empty and parameter.name not in options
-    ]
+    missing = [p.name for p in parameters.values() if p.default is inspect.Parameter.empty and p.name not in options]
     if missing:
         raise ConfigError(f"the tower {name!r} needs the option {missing[0]!r}; pass it in the tower's options")
-    built = tower(**options)
+    built = make(**options)
     built.name, built.options = name, built.structure(options)
     return built

@@ -1,0 +1,52 @@
+"""A CLIP folder of transformers or open_clip as a dual encoder, ready to be used as it is (zero-shot)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from passerby.models.checkpoint import TOKENIZER, CheckpointConfig, fingerprint
+from passerby.models.clip_formats import read_clip_parts
+from passerby.models.dual_encoder import DualEncoder, build_dual_encoder
+from passerby.models.restore import load_tensors
+from passerby.models.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class ClipModel:
+    """A CLIP in our own terms."""
+
+    model: DualEncoder
+    tokenizer: Tokenizer
+    config: CheckpointConfig
+
+
+def read_clip(folder: Path) -> ClipModel:
+    """Read a CLIP folder.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or the weights do not fit the configuration.
+    """
+    parts = read_clip_parts(folder)
+    tokenizer = Tokenizer.from_file(folder / TOKENIZER, parts.text["context_length"])
+    model = build_dual_encoder(
+        {
+            "image": {"name": "clip", "options": parts.image},
+            "text": {"name": "clip", "options": parts.text},
+            "embedding_dim": parts.embedding_dim,
+        }
+    )
+    model.image_tower.preprocessing = parts.preprocessing
+    tensors = {name: tensor.numpy() for name, tensor in parts.tensors.items()}
+    load_tensors(model, tensors, str(folder))
+    config = CheckpointConfig(
+        model=model.config,
+        preprocessing=parts.preprocessing,
+        context_length=parts.text["context_length"],
+        name=folder.name,
+        trained_on="see its origin",
+        licence="see its origin",
+        about="A CLIP, used as it is.",
+    )
+    mark = fingerprint(tensors, config.model, config.preprocessing, tokenizer.to_json())
+    return ClipModel(model.eval(), tokenizer, replace(config, fingerprint=mark))

@@ -1,0 +1,109 @@
+"""CLIP's text transformer (Radford et al. 2021, section 2.4), our own modules with anybody's weights.
+
+Axes: B sentences, L tokens, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from passerby.models.sources import source_folder
+from passerby.models.tokenizer import Tokenizer
+from passerby.models.towers.base import TextTower
+from passerby.models.towers.registry import register_text_tower
+from passerby.nn.transformer import Stack
+
+
+@register_text_tower("clip")
+class ClipText(TextTower):
+    """Causal layers over byte-pair tokens; the normalised end token is the sentence.
+
+    Args:
+        vocabulary_size: rows of the embedding.
+        context_length: most tokens of a sentence, start and end included.
+        channels: C.
+        layers: transformer layers.
+        heads: attention heads.
+        mlp_width: channels inside the perceptrons; 4 * C by default.
+        activation: "quick_gelu" for OpenAI's weights, "gelu" for most others.
+        end_id: the token that ends a sentence; None when it is the highest id of each row, as in OpenAI's vocabulary.
+
+    Shape:
+        ids (B, L) int64 -> tokens (B, L, C) -> pooled (B, C).
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int = 49408,
+        context_length: int = 77,
+        channels: int = 512,
+        layers: int = 12,
+        heads: int = 8,
+        mlp_width: int | None = None,
+        activation: str = "quick_gelu",
+        end_id: int | None = None,
+    ) -> None:
+        super().__init__()
+        self._structure = {
+            "vocabulary_size": vocabulary_size,
+            "context_length": context_length,
+            "channels": channels,
+            "layers": layers,
+            "heads": heads,
+            "mlp_width": mlp_width,
+            "activation": activation,
+            "end_id": end_id,
+        }
+        self.width = channels
+        self.end_id = end_id
+        self.embedding = nn.Embedding(vocabulary_size, channels)
+        self.positions = nn.Parameter(0.01 * torch.randn(context_length, channels))
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        self.layers = Stack(layers, channels, heads, mlp_width, activation)
+        self.norm_after = nn.LayerNorm(channels)
+
+    @classmethod
+    def from_source(cls, source: str) -> ClipText:
+        """The text tower of a CLIP in transformers' or open_clip's form, from a local folder or the hub.
+
+        Args:
+            source: a folder, or ``org/name`` on the hub.
+
+        Raises:
+            CheckpointError: the folder holds no CLIP, or its weights are pickled, incomplete or of other shapes.
+        """
+        from passerby.models.clip_formats import read_clip_parts
+        from passerby.models.restore import load_tensors
+
+        parts = read_clip_parts(source_folder(source))
+        tower = cls(**parts.text)
+        load_tensors(tower, {name: value.numpy() for name, value in parts.of("text_tower").items()}, source)
+        return tower
+
+    @classmethod
+    def tokenizer_of(cls, source: str, context_length: int) -> Tokenizer:
+        """The tokenizer that belongs to the weights of a source."""
+        return Tokenizer.from_file(source_folder(source) / "tokenizer.json", context_length)
+
+    def structure(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The same shapes without the source."""
+        return dict(self._structure)
+
+    def mask(self, ids: Tensor) -> Tensor:
+        """True up to the first end token, as id 0 is a word of this vocabulary: (B, L) -> (B, L)."""
+        marks = ids if self.end_id is None else (ids == self.end_id).long()
+        return torch.arange(ids.shape[1], device=ids.device) <= marks.argmax(dim=1, keepdim=True)
+
+    def tokens(self, ids: Tensor) -> Tensor:
+        """(B, L) -> (B, L, C). Causal, so what follows the end token changes nothing before it."""
+        state = self.embedding(ids) + self.positions[: ids.shape[1]]
+        return self.norm_after(self.layers(state, causal=True))
+
+    def pool(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """The last token of the mask: (B, L, C), (B, L) -> (B, C)."""
+        last = mask.sum(dim=1) - 1  # (B,)
+        return tokens[torch.arange(len(tokens), device=tokens.device), last]

@@ -1,0 +1,124 @@
+"""The pre-normalised transformer layer (Vaswani et al. 2017; pre-LN as in Radford et al. 2019), and a stack of them.
+
+Attention runs through torch's fused kernel. A mask says which tokens may be looked at; a causal stack lets each token
+look at itself and those before it.
+
+Axes: B rows, L tokens, C channels, H heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+
+from passerby.errors import ConfigError, nearest
+
+
+class QuickGELU(nn.Module):
+    """x * sigmoid(1.702 x), the approximation that OpenAI's CLIP weights were trained with."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Any shape -> the same shape."""
+        return values * torch.sigmoid(1.702 * values)
+
+
+#: Activations by the name that configurations use.
+ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType({"gelu": nn.GELU, "quick_gelu": QuickGELU})
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention.
+
+    Args:
+        channels: C.
+        heads: H; must divide C.
+
+    Shape:
+        (B, L, C) -> (B, L, C).
+
+    Raises:
+        ConfigError: the heads do not divide the channels.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        if heads < 1 or channels % heads:
+            raise ConfigError(f"{channels} channels cannot be cut into {heads} heads; choose a divisor")
+        self.heads = heads
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.out = nn.Linear(channels, channels)
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+        """Mix the tokens; `mask` (B, L) is True where a token may be looked at."""
+        query, key, value = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, L, C/H)
+        allowed = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, L)
+        mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed, is_causal=causal)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+class Block(nn.Module):
+    """Attention and a two-layer perceptron, each normalised before and added after.
+
+    Args:
+        channels: C.
+        heads: H.
+        mlp_width: channels inside the perceptron.
+        activation: a key of `ACTIVATIONS`.
+        dropout: share of the residual branches' channels dropped in training.
+
+    Raises:
+        ConfigError: the heads do not divide the channels, or the activation is unknown.
+    """
+
+    def __init__(
+        self, channels: int, heads: int, mlp_width: int, activation: str = "gelu", dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            hint = nearest(activation, ACTIVATIONS)
+            raise ConfigError(f"no activation is called {activation!r}; known: {', '.join(ACTIVATIONS)}.{hint}")
+        self.norm1 = nn.LayerNorm(channels)
+        self.attention = SelfAttention(channels, heads)
+        self.norm2 = nn.LayerNorm(channels)
+        self.widen = nn.Linear(channels, mlp_width)
+        self.activation = ACTIVATIONS[activation]()
+        self.narrow = nn.Linear(mlp_width, channels)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+        """(B, L, C), optional mask (B, L) -> (B, L, C)."""
+        tokens = tokens + self.dropout(self.attention(self.norm1(tokens), mask, causal))
+        return tokens + self.dropout(self.narrow(self.activation(self.widen(self.norm2(tokens)))))
+
+
+class Stack(nn.ModuleList):
+    """Blocks one after the other.
+
+    Args:
+        layers: how many.
+        channels: C.
+        heads: H.
+        mlp_width: channels inside the perceptrons; 4 * C by default.
+        activation: a key of `ACTIVATIONS`.
+        dropout: share of the residual branches' channels dropped in training.
+    """
+
+    def __init__(
+        self,
+        layers: int,
+        channels: int,
+        heads: int,
+        mlp_width: int | None = None,
+        activation: str = "gelu",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(Block(channels, heads, mlp_width or 4 * channels, activation, dropout) for _ in range(layers))
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+        """(B, L, C), optional mask (B, L) -> (B, L, C)."""
+        for block in self:
+            tokens = block(tokens, mask, causal)
+        return tokens
