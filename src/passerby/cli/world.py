@@ -1,0 +1,129 @@
+"""`passerby world`: make the synthetic street in a real data set's layout, or draw a sheet of its people.
+
+Standard output carries the result, standard error the progress. Making a street again that is there already takes no
+time, and a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from passerby.errors import ConfigError
+
+if TYPE_CHECKING:
+    from passerby.data.world.writing import Progress
+
+command = typer.Typer(help="Make the synthetic street, or draw a sheet of its people.", no_args_is_help=True)
+
+
+@command.command()
+def make(
+    out: Annotated[Path, typer.Argument(help="The folder to write; made when missing.")],
+    layout: Annotated[str, typer.Option(help="The data set whose layout is used.")] = "rstpreid",
+    plan: Annotated[str, typer.Option(help="Numbers to start from: small, medium or large.")] = "medium",
+    identities: Annotated[int | None, typer.Option(help="People to train on.")] = None,
+    val_identities: Annotated[int | None, typer.Option(help="People to choose models on.")] = None,
+    test_identities: Annotated[int | None, typer.Option(help="People to test on.")] = None,
+    views: Annotated[int | None, typer.Option(help="Pictures of each training person.")] = None,
+    test_views: Annotated[int | None, typer.Option(help="Pictures of each other person.")] = None,
+    size: Annotated[str | None, typer.Option(help="HxW of the pictures, such as 128x64, or natural.")] = None,
+    masks: Annotated[bool, typer.Option("--masks", help="Write part masks beside the pictures.")] = False,
+    detail: Annotated[float | None, typer.Option(help="How little narrators leave out.")] = None,
+    error_rate: Annotated[float | None, typer.Option(help="Share of facts that narrators get wrong.")] = None,
+    seed: Annotated[int, typer.Option(help="Decides everything that is drawn.")] = 0,
+    workers: Annotated[int | None, typer.Option(help="Processes; one per core when left out.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Write a street: pictures, captions, splits and what every phrase is about."""
+    from passerby.data.world.street import street_of_size
+    from passerby.data.world.writing import write
+
+    given = {
+        "train": identities,
+        "val": val_identities,
+        "test": test_identities,
+        "train_views": views,
+        "test_views": test_views,
+        "size": None if size is None else picture_size(size),
+        "detail": detail,
+        "error_rate": error_rate,
+    }
+    street = replace(
+        street_of_size(plan),
+        seed=seed,
+        masks=masks,
+        **{key: value for key, value in given.items() if value is not None},
+    )
+    started = time.perf_counter()
+    with _progress() as progress:
+        write(street, out, layout=layout, workers=workers, progress=progress)
+    seconds = time.perf_counter() - started
+    if as_json:
+        record = {"root": str(out), "layout": layout, "images": street.images, "seconds": round(seconds, 3)}
+        typer.echo(json.dumps({**record, "plan": asdict(street)}))
+        return
+    people = street.train + street.val + street.test
+    typer.echo(f"{out}: {street.images:,} pictures of {people:,} people in {seconds:.1f} s")
+    typer.echo(f"next: passerby train street --data {layout}:{out} --out RUN")
+
+
+@command.command()
+def sheet(
+    out: Annotated[Path, typer.Argument(help="The PNG to write.")],
+    identities: Annotated[int, typer.Option(help="People to draw, one row each.", min=1, max=40)] = 8,
+    seed: Annotated[int, typer.Option(help="Decides who they are.")] = 0,
+) -> None:
+    """Draw people as all cameras see them, with their part masks."""
+    from passerby.data.sheets import save_sheet
+    from passerby.data.world.contact_sheet import contact_sheet
+    from passerby.data.world.identities import FAMILY_SIZE, people
+
+    bases = people(seed, identities * FAMILY_SIZE)[::FAMILY_SIZE]  # one of each family, or half the rows look alike
+    typer.echo(str(save_sheet(contact_sheet(bases, seed), out)))
+
+
+def picture_size(text: str) -> tuple[int, int] | str:
+    """Read "128x64" (H x W) or "natural".
+
+    Raises:
+        ConfigError: neither of the two.
+    """
+    if text == "natural":
+        return text
+    height, _, width = text.lower().partition("x")
+    if not (height.isdecimal() and width.isdecimal()):
+        raise ConfigError(f"size is {text!r}; expected HEIGHTxWIDTH in pixels, such as 128x64, or natural")
+    return int(height), int(width)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A bar on a terminal, a line for each tenth in a pipe; always on standard error."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        said = -1
+
+        def say(done: int, total: int) -> None:
+            nonlocal said
+            if done * 10 // total > said:
+                said = done * 10 // total
+                typer.echo(f"drawn {done:,} of {total:,} pictures", err=True)
+
+        yield say
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("drawing the street"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bars:
+        bar = bars.add_task("", total=None)
+        yield lambda done, total: bars.update(bar, completed=done, total=total)
