@@ -64,7 +64,12 @@ def compare(
     expected, found = [], []
     for batch in batches:
         expected.append(original(batch))
-        found.append(exported(batch))
+        try:
+            found.append(exported(batch))
+        except Exception as error:  # an engine's own error, for example on a batch size that was taken for a constant
+            raise CheckpointError(
+                f"the exported {tower} tower cannot compute an input of {batch.shape}: {error}; nothing was kept"
+            ) from error
         if found[-1].shape != expected[-1].shape:
             raise CheckpointError(
                 f"the exported {tower} tower gives {found[-1].shape} for an input of {batch.shape}, the original "

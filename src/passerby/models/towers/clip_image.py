@@ -102,7 +102,7 @@ class ClipImage(ImageTower):
     def tokens(self, images: Tensor) -> Tensor:
         """The last layer's tokens, class token first: (B, 3, H, W) -> (B, T, C)."""
         patches = self.patches(images).flatten(2).transpose(1, 2)  # (B, P, C)
-        first = self.class_token.expand(len(patches), 1, -1)
+        first = self.class_token.expand(patches.shape[0], 1, -1)
         return self.layers(self.norm_before(torch.cat([first, patches], dim=1) + self.positions))
 
     def pool(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -106,4 +106,4 @@ class ClipText(TextTower):
     def pool(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """The last token of the mask: (B, L, C), (B, L) -> (B, C)."""
         last = mask.sum(dim=1) - 1  # (B,)
-        return tokens[torch.arange(len(tokens), device=tokens.device), last]
+        return tokens[torch.arange(tokens.shape[0], device=tokens.device), last]
