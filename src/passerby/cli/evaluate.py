@@ -7,15 +7,12 @@ beside the model: a figure says little without what knowing nothing reaches.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-if TYPE_CHECKING:
-    from passerby.evaluation.features import Progress
+from passerby.cli.terminal import counting
 
 
 def evaluate(
@@ -58,8 +55,16 @@ def evaluate(
     # Chance needs no model, and refuses a split with nothing to find before minutes are spent on encoding it.
     chance = evaluate_chance(part, rules, dataset=dataset.name)
     retriever = load(model)
-    with _progress() as progress:
-        features = encode_split(retriever, part, with_captions=rules.query == "text", progress=progress)
+    texts = rules.query == "text"
+    first_of = {"images": 0, "captions": len(part.images)}
+    total = len(part.images) + (len(part.captions) if texts else 0)
+    with counting("encoding", "items") as count:
+        features = encode_split(
+            retriever,
+            part,
+            with_captions=texts,
+            progress=lambda kind, done, _: count(first_of[kind] + done, total, kind),
+        )
     reports = {
         "model": evaluate_features(
             features,
@@ -96,25 +101,3 @@ def evaluate(
         console.print(f"  {note}", style="dim", highlight=False, markup=False)
     for name, path in written.items():
         console.print(f"  {name} queries: {path}", highlight=False, markup=False)
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """A bar on a terminal, a line for each finished kind in a pipe; always on standard error."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-
-        def say(kind: str, done: int, total: int) -> None:
-            if done == total:
-                typer.echo(f"encoded {total:,} {kind}", err=True)
-
-        yield say
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bars:
-        bar_of = {kind: bars.add_task(kind, total=None, visible=False) for kind in ("images", "captions")}
-        yield lambda kind, done, total: bars.update(bar_of[kind], completed=done, total=total, visible=True)
