@@ -246,18 +246,21 @@ def rasterise(canvas: Canvas, geometry: Geometry, person: slice) -> tuple[np.nda
     ink, dark = ImageDraw.Draw(numbers), ImageDraw.Draw(shadow)
     outline = outlines(canvas, geometry)
     fall = np.array([0.006, 0.012], dtype=np.float32) * canvas.height
+    casts = [piece.shadow > 0 for piece in pieces]
+    tubes = [-1, *(piece.tube for piece in pieces)]
+    # a patch keeps the shadows that lie on the piece below it
+    clears = [cast or tubes[number] != tubes[number + 1] for number, cast in enumerate(casts)]
     paths = outline.reshape(len(pieces), -1).tolist()
-    cleared = (outline * 0.5).reshape(len(pieces), -1).tolist()
-    thrown = ((outline + fall) * 0.5).reshape(len(pieces), -1).tolist()
-    unhidden, tube = None, -1
+    thrown = iter(((outline[casts] + fall) * 0.5).reshape(sum(casts), -1).tolist())
+    cleared = iter((outline[clears] * 0.5).reshape(sum(clears), -1).tolist())
+    unhidden = None
     for number, piece in enumerate(pieces):
         if number == person.stop:
             unhidden = np.array(numbers)
-        if piece.shadow:
-            dark.polygon(thrown[number], fill=int(255 * piece.shadow))
-        if piece.shadow or piece.tube != tube:  # a patch keeps the shadows that lie on the piece below it
-            dark.polygon(cleared[number], fill=0)
-            tube = piece.tube
+        if casts[number]:
+            dark.polygon(next(thrown), fill=int(255 * piece.shadow))
+        if clears[number]:
+            dark.polygon(next(cleared), fill=0)
         ink.polygon(paths[number], fill=number + 1)
     result = np.asarray(numbers)
     return result, result if unhidden is None else unhidden, np.asarray(shadow)
