@@ -7,7 +7,6 @@ above and blue below.
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,11 +21,19 @@ COLOURS = {
     "white": (245, 245, 245),
 }
 STRIPES = 6
+LONGEST = 64
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     image_size: tuple[int, int] = (24, 12)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    ids: np.ndarray
+    truncated: tuple[int, ...]
+    unknown: np.ndarray
 
 
 @dataclass
@@ -45,6 +52,12 @@ class ColourEncoder:
 
     def encode_texts(self, texts):
         return np.stack([self._unit(self._words(text)) for text in texts])
+
+    def tokenize(self, texts):
+        words = [text.split() for text in texts]
+        foreign = [sum(not word.isascii() for word in row[:LONGEST]) for row in words]
+        long = tuple(index for index, row in enumerate(words) if len(row) > LONGEST)
+        return Tokens(np.ones((len(texts), min(LONGEST, max(map(len, words)))), np.int64), long, np.array(foreign))
 
     def _stripes(self, image):
         parts = np.array_split(np.asarray(image, np.float32), min(STRIPES, len(image)))
@@ -90,8 +103,4 @@ def write_people(folder, count, seed=0):
 
 def all_bytes(folder):
     """Every file of a folder, path to content."""
-    return {
-        os.path.join(root, name): open(os.path.join(root, name), "rb").read()
-        for root, _, files in os.walk(folder)
-        for name in files
-    }
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

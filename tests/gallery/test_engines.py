@@ -209,7 +209,7 @@ def test_exact_notices_every_flipped_byte(tmp_path):
     whole = path.read_bytes()
     for position in range(0, len(whole), 7):
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x10]) + whole[position + 1 :])
-        with pytest.raises(GalleryError, match="row .* does not match its checksum"):
+        with pytest.raises(GalleryError, match=r"row .* does not match its checksum"):
             exact.ExactEngine(tmp_path / "v", DIM)
 
 

@@ -286,7 +286,7 @@ class Gallery:
         self.close()
 
     def close(self) -> None:
-        """Release the files and let other processes in; a closed gallery opens again by itself only for reading."""
+        """Release the files and let other processes in; a closed gallery cannot be used any more."""
         self._close_engine()
         self._lock.release()
         self._catalogue.close()
@@ -343,7 +343,14 @@ class Gallery:
             )
 
     def _encode_text(self, text: str, warnings: list[str]) -> np.ndarray:
-        del warnings
+        tokens = self.model.tokenize([text])
+        if tokens.truncated:
+            warnings.append(
+                f"the query has {len(text.split()):,} words; the model read its first {tokens.ids.shape[1]} tokens and "
+                "ignored the rest"
+            )
+        if unknown := int(tokens.unknown[0]):
+            warnings.append(f"{unknown} parts of the query are in no language or script that the model knows")
         return unit_rows(self.model.encode_texts([text]), 1, self.model)[0]
 
     def _hit(self, picture: Picture, score: float) -> Hit:

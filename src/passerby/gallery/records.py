@@ -23,6 +23,25 @@ class SizedInput(Protocol):
         ...
 
 
+class Tokenized(Protocol):
+    """The part of a tokenised text that the gallery needs: whether all of it was read."""
+
+    @property
+    def ids(self) -> np.ndarray:
+        """(B, L) int64."""
+        ...
+
+    @property
+    def truncated(self) -> tuple[int, ...]:
+        """Rows that were cut to the context length."""
+        ...
+
+    @property
+    def unknown(self) -> np.ndarray:
+        """(B,) how many tokens the vocabulary does not have."""
+        ...
+
+
 class Encoder(Protocol):
     """What a model must offer to fill and to search a gallery; `passerby.Retriever` does."""
 
@@ -52,6 +71,10 @@ class Encoder(Protocol):
 
     def encode_texts(self, texts: list[str], /) -> np.ndarray:
         """Sentences in, (N, D) float32 unit vectors out."""
+        ...
+
+    def tokenize(self, texts: list[str], /) -> Tokenized:
+        """What `encode_texts` reads of the sentences."""
         ...
 
 

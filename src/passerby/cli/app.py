@@ -1,0 +1,110 @@
+"""The `passerby` command: knows its sub-commands by name, and imports one only when it is called.
+
+Everything a command needs is loaded by that command, so that help and searching stay fast. What goes wrong in a way
+that we foresaw is one line on standard error; anything else is a defect and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from passerby import __version__
+from passerby.errors import PasserbyError, nearest
+
+#: Name of each command, which is also its module, to the line that help shows.
+COMMANDS = {
+    "demo": "Make a street, train, evaluate and search it, in minutes on a CPU.",
+    "world": "Make the synthetic street, in a real data set's own layout.",
+    "train": "Train a model from a recipe; an interrupted run continues.",
+    "evaluate": "Measure what a model finds in a data set.",
+    "index": "Put pictures into a gallery; an interrupted run continues.",
+    "search": "Find people in a gallery by a sentence, a picture or both.",
+    "gallery": "Show, list or delete what a gallery holds.",
+    "export": "Write a model's towers for ONNX Runtime or OpenVINO.",
+    "doctor": "Print versions, devices, extras and caches.",
+}
+
+_FAILED, _INTERRUPTED = 1, 130
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands live in modules that are imported when they are called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order of a user's way, not of the alphabet."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import the command's module: its Typer application `command`, or the function named like it."""
+        if cmd_name.startswith("-"):
+            return None
+        if cmd_name not in COMMANDS:
+            ctx.fail(f"there is no command {cmd_name!r}.{nearest(cmd_name, COMMANDS)}")
+        module = import_module(f"passerby.cli.{cmd_name}")
+        application = getattr(module, "command", None)
+        if application is None:
+            application = typer.Typer(**_PLAIN)
+            application.command(name=cmd_name)(getattr(module, cmd_name))
+        command = typer.main.get_command(application)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands out of the table above, importing none."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+# Help without markup needs no rich, which would cost a third of the time that help may take.
+_PLAIN: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
+_application = typer.Typer(
+    cls=LazyGroup, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]}, **_PLAIN
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"passerby {__version__}")
+        raise typer.Exit
+
+
+@_application.callback()
+def passerby(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Find people in pictures: by a sentence, by a photo, or by both."""
+    del version
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong use, 130 interrupted."""
+    logging.basicConfig(format="passerby: %(message)s", level=logging.WARNING)
+    # Pillow warns of a large picture that our own caps then refuse with a message of their own.
+    warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
+    warnings.filterwarnings("ignore", message="Corrupt EXIF data")
+    try:
+        typer.main.get_command(_application).main(args=arguments, prog_name="passerby")
+    except PasserbyError as error:
+        typer.echo(f"passerby: {error}", err=True)
+        sys.exit(_FAILED)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            typer.echo("passerby: stopped", err=True)
+        raise
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
