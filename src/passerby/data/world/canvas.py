@@ -250,9 +250,10 @@ def rasterise(canvas: Canvas, geometry: Geometry, person: slice) -> tuple[np.nda
     tubes = [-1, *(piece.tube for piece in pieces)]
     # a patch keeps the shadows that lie on the piece below it
     clears = [cast or tubes[number] != tubes[number + 1] for number, cast in enumerate(casts)]
-    paths = outline.reshape(len(pieces), -1).tolist()
-    thrown = iter(((outline[casts] + fall) * 0.5).reshape(sum(casts), -1).tolist())
-    cleared = iter((outline[clears] * 0.5).reshape(sum(clears), -1).tolist())
+    flat = outline.shape[1] * 2
+    paths = outline.reshape(-1, flat).tolist()
+    thrown = iter(((outline[casts] + fall) * 0.5).reshape(-1, flat).tolist())
+    cleared = iter((outline[clears] * 0.5).reshape(-1, flat).tolist())
     unhidden = None
     for number, piece in enumerate(pieces):
         if number == person.stop:
