@@ -88,6 +88,8 @@ def _fill(
         def place(index: int) -> None:
             pixels[index] = resize_image(decode_image(paths[index], at_least=size), size)
 
+        if progress is not None:
+            progress(0, len(paths))  # from here a rate can be told
         with ThreadPoolExecutor(workers) as pool:
             for done, _ in enumerate(pool.map(place, range(len(paths))), start=1):
                 if progress is not None and (done % 256 == 0 or done == len(paths)):

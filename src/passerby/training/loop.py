@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +45,8 @@ class Progress:
     losses: dict[str, float]
     images_per_s: float
     seconds_left: float
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """What the latest validation found; empty before the first."""
 
 
 @dataclass(slots=True)
@@ -85,20 +87,20 @@ def train(
     run = _Run(task, recipe, folder, accelerator)
     run.prepare_folder()
     run.resume()
-    started, done_before, last_save = time.perf_counter(), run.step, time.perf_counter()
+    started, last_save = time.perf_counter(), time.perf_counter()
     window: list[dict[str, torch.Tensor]] = []
     while run.epoch < recipe.optimisation.epochs:
         for losses in run.epoch_steps():
             window.append(losses)
             if run.step % _LOG_EVERY == 0 or run.step == run.steps:
-                rate = (run.step - done_before) / (time.perf_counter() - started)
+                rate = (run.step - run.resumed_at) / (time.perf_counter() - started)
                 run.log_losses(window, rate, on_progress)
                 window = []
             if time.perf_counter() - last_save >= save_every_s:
                 run.save_state()
                 last_save = time.perf_counter()
         run.finish_epoch()
-    result = TrainResult(folder, run.steps, time.perf_counter() - started, run.best, done_before)
+    result = TrainResult(folder, run.steps, time.perf_counter() - started, run.best, run.resumed_at)
     run.finish(result)
     return result
 
@@ -129,6 +131,8 @@ class _Run:
             )
         self.epoch, self.step, self.step_in_epoch = 0, 0, 0
         self.best: dict[str, float] = {}
+        self.latest: Mapping[str, float] = {}
+        self.resumed_at = 0
         self.plan = self.next_plan()
         self.steps = len(self.plan) * options.epochs
         self.factor = schedule(options.schedule, self.steps, max(1, round(options.warmup * self.steps)))
@@ -170,7 +174,7 @@ class _Run:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.task.restore(state["task"])
         self.epoch, self.step, self.step_in_epoch = state["epoch"], state["step"], state["step_in_epoch"]
-        self.best = state["best"]
+        self.best, self.resumed_at = state["best"], self.step
         self.plan = state["plan"].numpy()
         self._cut_log()
 
@@ -285,7 +289,7 @@ class _Run:
         self._log({"step": self.step, "epoch": self.step / len(self.plan), "lr": rate, "images_per_s": images, **means})
         if on_progress is not None and self.accelerator.is_main_process:
             left = (self.steps - self.step) / max(steps_per_s, 1e-9)
-            on_progress(Progress(self.step, self.steps, self.epoch, means, images, left))
+            on_progress(Progress(self.step, self.steps, self.epoch, means, images, left, self.latest))
 
     # -- between epochs -----------------------------------------------------------------------------------------
 
@@ -326,6 +330,7 @@ class _Run:
             if last:
                 self.task.save(model, self.folder / "checkpoint", {})
             return
+        self.latest = selection.figures
         self._log({"step": self.step, "epoch": self.epoch, **{f"val_{k}": v for k, v in selection.figures.items()}})
         if not self.best or selection.value > self.best["value"]:
             self.best = _as_best(selection, self.epoch)

@@ -54,9 +54,11 @@ def run_recipe(
         ConfigError: the recipe does not fit the machine or the folder, or the tracker is not installed.
         DataError: the data set lacks what the recipe needs.
     """
-    accelerator = _accelerator(recipe, folder, tracker)
+    across = DistributedDataParallelKwargs()
+    accelerator = _accelerator(recipe, folder, tracker, across)
     with accelerator.local_main_process_first():  # the others then find the pictures decoded
         task = DualEncoderTask(recipe, dataset, on_decoded if accelerator.is_main_process else None)
+    across.find_unused_parameters = accelerator.num_processes > 1 and _some_idle(task)
     if tracker is not None:
         accelerator.init_trackers("passerby", _flat(recipe), {"wandb": {"name": recipe.name, "dir": str(folder)}})
     result = train(task, recipe, folder, accelerator, on_progress, save_every_s)
@@ -68,7 +70,9 @@ def run_recipe(
     return result
 
 
-def _accelerator(recipe: Recipe, folder: Path, tracker: Tracker | None) -> Accelerator:
+def _accelerator(
+    recipe: Recipe, folder: Path, tracker: Tracker | None, across: DistributedDataParallelKwargs
+) -> Accelerator:
     if tracker is not None and find_spec(tracker) is None:
         raise ConfigError(f"--tracker {tracker}: {tracker} is not installed; run: pip install {tracker}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -80,12 +84,19 @@ def _accelerator(recipe: Recipe, folder: Path, tracker: Tracker | None) -> Accel
         cpu=device.type == "cpu",
         log_with=tracker,
         project_dir=folder,
-        kwargs_handlers=[
-            # Some towers carry parameters that a pooled vector does not depend on, such as an unused pooler.
-            DistributedDataParallelKwargs(find_unused_parameters=True),
-            InitProcessGroupKwargs(timeout=_PATIENCE),
-        ],
+        kwargs_handlers=[across, InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
+
+
+def _some_idle(task: DualEncoderTask) -> bool:
+    """Whether some parameter has no part in the vectors, such as a spare pooler's, so that no process waits for it."""
+    model = task.model.eval()
+    images, texts, scale = model(torch.zeros(1, 3, *task.size), torch.ones(1, 4, dtype=torch.int64))
+    (images.sum() + texts.sum() + scale).backward()
+    idle = any(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    model.zero_grad(set_to_none=True)
+    model.train()
+    return idle
 
 
 def _flat(recipe: Recipe) -> dict[str, str | float]:

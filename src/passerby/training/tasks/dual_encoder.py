@@ -1,15 +1,18 @@
 """Training a dual encoder: pictures and captions into one space, pulled together by identity.
 
-Captions are tokenised once, pictures decoded once (memory-mapped), and every random change happens on tensors. When
-the sampler asks for hard negatives, the latest sentence vector of each person is remembered; the next epoch then
-puts people side by side whose descriptions the model itself finds alike.
+Captions are tokenised once, pictures decoded once (memory-mapped), and every random change happens on tensors. A
+pretrained text tower brings its own tokenizer, any other gets one trained on the captions. When the sampler asks for
+hard negatives, the latest sentence vector of each person is remembered; the next epoch then puts people side by side
+whose descriptions the model itself finds alike.
 
 Axes: B pairs of this process and part, L tokens, D embedding width, P persons of the training split.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from torch import Tensor, nn
 from passerby.data.cache import cached_images
 from passerby.data.records import Dataset, Split
 from passerby.data.samplers import Pairs, sample_epoch
-from passerby.errors import CheckpointError, DataError
+from passerby.errors import CheckpointError, ConfigError, DataError
 from passerby.losses.identity_contrastive import identity_contrastive
 from passerby.metrics.positions import rank_features
 from passerby.metrics.ranking import average_precision, hits_at, mean_over_queries
@@ -30,9 +33,10 @@ from passerby.models.dual_encoder import DualEncoder, build_dual_encoder
 from passerby.models.preprocessing import Preprocessing
 from passerby.models.restore import save_dual_encoder
 from passerby.models.tokenizer import Tokenizer
+from passerby.models.towers.registry import image_tower_names, text_tower_names, text_tower_tokenizer
 from passerby.training.augment import augment
 from passerby.training.gather import gather_with_gradient
-from passerby.training.recipe import Recipe
+from passerby.training.recipe import ModelConfig, Recipe, TowerConfig
 from passerby.training.tasks.base import Selection
 
 
@@ -93,7 +97,8 @@ class DualEncoderTask:
 
     Raises:
         DataError: the data set lacks a split, an identity or captions.
-        ConfigError: a tower is unknown or cannot take the picture size.
+        ConfigError: a tower is unknown, or cannot take the picture size or such long sentences.
+        CheckpointError: a pretrained tower cannot be had.
     """
 
     def __init__(self, recipe: Recipe, dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> None:
@@ -101,10 +106,7 @@ class DualEncoderTask:
         self.dataset = dataset
         torch.manual_seed(recipe.seed)
         train = dataset.split(recipe.data.train_split)
-        texts = [caption.text for caption in train.captions]
-        self.tokenizer = Tokenizer.train(
-            texts, recipe.model.tokenizer.vocabulary, recipe.model.tokenizer.context_length
-        )
+        self.tokenizer = choose_tokenizer(recipe.model, [caption.text for caption in train.captions])
         self.model: DualEncoder = build_dual_encoder(
             recipe.model.model_dump(),
             image_size=recipe.data.image_size,
@@ -112,6 +114,7 @@ class DualEncoderTask:
             context_length=recipe.model.tokenizer.context_length,
             temperature=recipe.objective.temperature,
         )
+        _check_length(self.model, recipe)
         self.preprocessing = self.model.preprocessing
         self.size = self.preprocessing.image_size
         self.train = prepare(train, self.tokenizer, self.size, progress)
@@ -123,13 +126,26 @@ class DualEncoderTask:
         )
         people = int(self.train.pairs.person_of.max()) + 1
         self.memory = torch.zeros(people, recipe.model.embedding_dim)
+        self._data_mark = _mark(train)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Weights with decay; biases, normalisations, embeddings and the temperature without (Loshchilov 2019)."""
-        decayed, plain = [], []
+        """Weights with decay; biases, normalisations, embeddings and the temperature without (Loshchilov 2019).
+
+        Pretrained towers move at `optimisation.tower_rate` times the learning rate, everything new at the full one.
+        """
+        config, towers = self.recipe.model, []
+        if is_pretrained(config.image, image_tower_names()):
+            towers.append("image_tower.")
+        if is_pretrained(config.text, text_tower_names()):
+            towers.append("text_tower.")
+        groups: defaultdict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
         for name, parameter in self.model.named_parameters():
-            (decayed if parameter.ndim > 1 and "embedding" not in name else plain).append(parameter)
-        return [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+            rate = self.recipe.optimisation.tower_rate if name.startswith(tuple(towers)) else 1.0
+            groups[rate, parameter.ndim > 1 and "embedding" not in name].append(parameter)
+        return [
+            {"params": parameters, "rate": rate, **({} if decayed else {"weight_decay": 0.0})}
+            for (rate, decayed), parameters in groups.items()
+        ]
 
     def plan(self, epoch: int) -> np.ndarray:
         """(S, B, 2) rows of (picture, caption)."""
@@ -142,13 +158,15 @@ class DualEncoderTask:
             np.random.default_rng([self.recipe.seed, epoch]),
             self.memory.numpy() if remembered else None,
             data.neighbours,
+            data.captions_of,
         )
 
     def fetch(self, rows: np.ndarray) -> PairBatch:
         """Read pictures and captions; the captions are cropped to the longest of them."""
         images, captions = rows[:, 0], rows[:, 1]
         ids = self.train.token_ids[captions]
-        length = max(1, int((ids != 0).sum(axis=1).max()))
+        filled = np.flatnonzero((ids != 0).any(axis=0))  # id 0 may also be a word, so counting would not do
+        length = int(filled[-1]) + 1 if len(filled) else 1
         return PairBatch(
             torch.from_numpy(self.train.pixels[images]),
             torch.from_numpy(np.ascontiguousarray(ids[:, :length])),
@@ -212,12 +230,52 @@ class DualEncoderTask:
         )
 
     def state(self) -> dict[str, Tensor]:
-        """The remembered sentence vectors."""
-        return {"memory": self.memory.clone()}
+        """The remembered sentence vectors, and by what the data is known again."""
+        return {"memory": self.memory.clone(), "data": self._data_mark}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take back the remembered sentence vectors."""
+        """Take back the remembered sentence vectors.
+
+        Raises:
+            CheckpointError: the run was begun on other pictures or captions.
+        """
+        if not torch.equal(state["data"], self._data_mark):
+            raise CheckpointError(
+                f"the run was begun on other pictures or captions than the split {self.recipe.data.train_split!r} of "
+                f"{self.dataset.root}; give the same data to go on, or another folder with --out"
+            )
         self.memory = state["memory"].clone()
+
+
+def choose_tokenizer(config: ModelConfig, captions: Sequence[str]) -> Tokenizer:
+    """The tokenizer that belongs to a pretrained text tower's weights, or else a new one, trained on the captions."""
+    length = config.tokenizer.context_length
+    brought = text_tower_tokenizer(config.text.name, length, **config.text.options)
+    return Tokenizer.train(captions, config.tokenizer.vocabulary, length) if brought is None else brought
+
+
+def is_pretrained(tower: TowerConfig, registered: Collection[str]) -> bool:
+    """Whether a tower starts from somebody's weights: it names a source, and does not ask for random weights."""
+    named = "source" in tower.options or tower.name not in registered
+    return named and tower.options.get("weights") != "random"
+
+
+def _check_length(model: DualEncoder, recipe: Recipe) -> None:
+    most, asked = model.text_tower.options.get("context_length"), recipe.model.tokenizer.context_length
+    if isinstance(most, int) and asked > most:
+        raise ConfigError(
+            f"model.tokenizer.context_length is {asked}; the text tower {recipe.model.text.name} takes at most {most}"
+        )
+
+
+def _mark(split: Split) -> Tensor:
+    """Thirty-two bytes that change with the pictures, people and captions of a split."""
+    digest = hashlib.sha256()
+    for image in split.images:
+        digest.update(f"{image.image_id}|{image.person_id}\n".encode())
+    for caption in split.captions:
+        digest.update(f"{caption.image_id}|{caption.text}\n".encode("utf-8", errors="replace"))
+    return torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)
 
 
 def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
@@ -229,5 +287,5 @@ def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
 
 def _plain(model: DualEncoder, pixels: np.ndarray, device: torch.device) -> Tensor:
     """Unaugmented pictures as the model reads them: (B, H, W, 3) uint8 -> (B, 3, H, W) normalised."""
-    images = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2).float().div_(255)
+    images = torch.from_numpy(np.array(pixels)).to(device).permute(0, 3, 1, 2).float().div_(255)
     return normalise(images, model.preprocessing)
