@@ -56,8 +56,10 @@ def _gpus() -> list[str]:
 
     if not installed("torch"):
         return []
-    import torch
-
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # a broken installation is what a doctor is asked about
+        return [f"unknown: torch is installed but cannot be imported ({error})"]
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
 
 

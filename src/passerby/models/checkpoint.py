@@ -177,7 +177,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     folder = Path(folder)
     if not folder.is_dir():
         raise CheckpointError(f"no checkpoint folder at {folder}")
-    for path in sorted(folder.rglob("*")):
+    for path in sorted([*folder.glob("*"), *folder.glob("onnx/*")]):
         if path.suffix.lower() in _PICKLES:
             raise CheckpointError(
                 f"{path} may hold a pickle, which can run code when it is opened; passerby reads safetensors only. "

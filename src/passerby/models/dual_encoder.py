@@ -77,11 +77,12 @@ class DualEncoder(nn.Module):
     @property
     def logit_scale(self) -> Tensor:
         """Inverse temperature, a scalar in (0, 100]."""
-        if self.training:
-            # Clamping the parameter and not the value keeps the gradient that can lower it again.
-            with torch.no_grad():
-                self.log_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
-        return self.log_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+        if not self.training:
+            return self.log_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+        # Clamping the parameter and not the value keeps the gradient that can lower it again.
+        with torch.no_grad():
+            self.log_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
+        return self.log_scale.exp()
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Normalised pictures (B, 3, H, W) -> unit vectors (B, D)."""

@@ -16,6 +16,8 @@ from passerby.errors import CheckpointError, ConfigError, MissingExtraError, nea
 
 #: The file by which a CLIP in open_clip's form is known.
 OPEN_CLIP_CONFIG = "open_clip_config.json"
+#: Where a training run keeps its best model.
+RUN_CHECKPOINT = "checkpoint"
 
 _HUB = "hf:"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -53,7 +55,8 @@ def locate(model: str | Path) -> Source:
     """Find the folder of a model, fetching it from the hub when it is named so.
 
     Args:
-        model: an existing folder, ``hf:org/name`` or ``hf:org/name@revision``, or a name of `shipped_models`.
+        model: an existing folder (a run's folder stands for the checkpoint in it), ``hf:org/name`` or
+            ``hf:org/name@revision``, or a name of `shipped_models`.
 
     Raises:
         CheckpointError: no such folder or name, or the hub does not give the model; the message says which.
@@ -67,7 +70,9 @@ def locate(model: str | Path) -> Source:
         return Source(Path(str(resources.files("passerby") / "checkpoints" / text)), text)
     path = Path(text).expanduser()
     if path.is_dir():
-        return Source(path, str(path.resolve()))
+        inner = path / RUN_CHECKPOINT
+        folder = inner if inner.is_dir() and not (path / "config.json").exists() else path
+        return Source(folder, str(folder.resolve()))
     if path.is_file():
         raise CheckpointError(
             f"{text} is a file; a model is a folder with config.json and model.safetensors. Pickled weights (.pt, "
