@@ -17,6 +17,7 @@ import numpy as np
 import qdrant_edge as qdrant
 
 from passerby.errors import GalleryError
+from passerby.gallery.space import no_space
 
 #: Candidates per wanted hit that the codes choose and the originals rank.
 _OVERSAMPLING = 4.0
@@ -137,6 +138,8 @@ def _speaking(folder: Path) -> Iterator[None]:
         raise
     except BaseException as error:
         if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            if "No space left" in str(error):
+                raise no_space(folder) from error
             raise GalleryError(
                 f"the engine's data in {folder} cannot be used ({str(error).strip()[:300]}); if it is damaged, restore "
                 "the gallery from a backup, or delete it and index again"

@@ -31,7 +31,7 @@ def writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise _full(folder) from error
+            raise no_space(folder) from error
         if error.errno in _CLOSED:
             raise GalleryError(
                 f"the gallery {folder} cannot be written: {error.strerror}; give yourself write permission there"
@@ -40,7 +40,7 @@ def writing(folder: Path) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         message = str(error)
         if "full" in message or ("I/O error" in message and shutil.disk_usage(folder).free < 1_000_000):
-            raise _full(folder) from error
+            raise no_space(folder) from error
         if "readonly" in message or "unable to open" in message:
             raise GalleryError(
                 f"the gallery {folder} cannot be written: {message}; give yourself write permission there"
@@ -55,7 +55,7 @@ def require_space(folder: Path, need: int) -> None:
         GalleryError: too little space is left on the disk that holds the folder.
     """
     if shutil.disk_usage(folder).free < need:
-        raise _full(folder, need)
+        raise no_space(folder, need)
 
 
 def sync_folder(folder: Path) -> None:
@@ -68,7 +68,8 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _full(folder: Path, need: int = 0) -> GalleryError:
+def no_space(folder: Path, need: int = 0) -> GalleryError:
+    """The error for a full disk, with what is free and, where it is known, what is needed."""
     free = shutil.disk_usage(folder).free / 1e6
     wanted = f" and {need / 1e6:.0f} MB are needed to go on safely" if need else ""
     return GalleryError(
