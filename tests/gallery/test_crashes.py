@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from colour_encoder import ColourEncoder, write_people
 
+from colour_encoder import ColourEncoder, write_people
 from passerby.errors import GalleryError
 from passerby.gallery import Gallery, lock, space
 from passerby.gallery import gallery as gallery_module
@@ -30,6 +30,7 @@ def start(address, folder, exists=False, erase=False):
         [sys.executable, str(PROGRAM), address, str(folder), str(int(exists)), str(int(erase))],
         stdout=subprocess.PIPE,
         text=True,
+        env=os.environ | {"PYTHONPATH": str(PROGRAM.parent.parent)},
     )
 
 

@@ -7,6 +7,7 @@ that we foresaw is one line on standard error; anything else is a defect and sho
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -54,6 +55,7 @@ class LazyGroup(TyperGroup):
         if application is None:
             application = typer.Typer(**_PLAIN)
             application.command(name=cmd_name)(getattr(module, cmd_name))
+        application.rich_markup_mode = None
         command = typer.main.get_command(application)
         command.name = cmd_name
         return command
@@ -90,6 +92,8 @@ def passerby(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong use, 130 interrupted."""
+    # Typer checks arguments with pydantic, which would search every installed package for plugins first.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     logging.basicConfig(format="passerby: %(message)s", level=logging.WARNING)
     # Pillow warns of a large picture that our own caps then refuse with a message of their own.
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")

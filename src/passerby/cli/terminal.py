@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import click
+import typer
 
 #: Seconds between two lines of progress in a pipe.
 _LINE_EVERY_S = 5.0
@@ -73,7 +73,7 @@ def _plain_lines(activity: str, unit: str) -> Counter:
         speed = rate.of(done)
         left = f", {(total - done) / speed:,.0f} s left" if done < total and speed else ""
         tail = f", {remark}" if remark else ""
-        click.echo(f"{activity}: {done:,} of {total:,} {unit}, {speed:,.0f} {unit}/s{left}{tail}", err=True)
+        typer.echo(f"{activity}: {done:,} of {total:,} {unit}, {speed:,.0f} {unit}/s{left}{tail}", err=True)
 
     return show
 

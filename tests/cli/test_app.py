@@ -1,0 +1,118 @@
+"""The command line as a whole: fast help, clear failures, exit codes."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from passerby import __version__
+from passerby.cli import app
+
+
+def run(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "passerby", *arguments], capture_output=True, text=True, check=False, **options
+    )
+
+
+def call(capsys, *arguments):
+    with pytest.raises(SystemExit) as end:
+        app.main(list(arguments))
+    printed = capsys.readouterr()
+    return end.value.code, printed.out, printed.err
+
+
+def test_help_lists_every_command_and_each_exists():
+    printed = run("--help")
+    assert printed.returncode == 0
+    for name, line in app.COMMANDS.items():
+        assert f"  {name} " in printed.stdout
+        assert line.split(";")[0] in " ".join(printed.stdout.split())
+        assert importlib.util.find_spec(f"passerby.cli.{name}"), name
+
+
+HEAVY = ("numpy", "torch", "PIL", "rich.console", "onnxruntime", "openvino", "qdrant_edge", "passerby.gallery")
+
+
+@pytest.mark.parametrize("name", ["", *app.COMMANDS])
+def test_help_is_fast_and_imports_nothing_heavy(name):
+    """Processor time, best of three: the clock on the wall belongs to whatever else runs here.
+
+    A command's own help takes 0.2 s on a quiet core; its limit leaves room for a core that is shared.
+    """
+    code = (
+        "import sys\nfrom passerby.cli.app import main\n"
+        f"try:\n    main({[*filter(None, [name]), '--help']})\nexcept SystemExit:\n"
+        f"    sys.stderr.write(' '.join(set({HEAVY}) & set(sys.modules)))"
+    )
+    seconds = []
+    for _ in range(3):
+        before = os.times()
+        printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        after = os.times()
+        assert printed.stdout.startswith(f"Usage: passerby {name}")
+        assert printed.stderr == ""
+        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    assert min(seconds) < (0.45 if name else 0.3)
+
+
+def test_version(capsys):
+    assert call(capsys, "--version") == (0, f"passerby {__version__}\n", "")
+
+
+def test_wrong_use_is_two(capsys):
+    for arguments, words in (
+        (["serch", "x"], "there is no command 'serch'. Did you mean 'search'?"),
+        (["search"], "Missing argument"),
+        (["search", "g"], "give a text, --image or both"),
+        (["search", "g", "red", "--kk"], "No such option"),
+        (["search", "g", "red", "-k", "many"], "Invalid value for '-k'"),
+        (["gallery", "fnord"], "No such command"),
+    ):
+        code, out, err = call(capsys, *arguments)
+        assert code == 2
+        assert words in err
+        assert out == ""
+
+
+def test_failures_are_one_line_and_one(tmp_path):
+    for arguments in (
+        ["search", str(tmp_path / "none"), "red"],
+        ["gallery", "info", str(tmp_path)],
+        ["index", str(tmp_path / "none"), "--gallery", str(tmp_path / "g")],
+    ):
+        printed = run(*arguments)
+        assert printed.returncode == 1
+        assert printed.stderr.startswith("passerby: ")
+        assert printed.stderr.count("\n") == 1
+        assert printed.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_defects_show_their_traceback(monkeypatch):
+    monkeypatch.setattr(app, "import_module", lambda name: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        app.main(["search"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_an_interrupt_is_130_without_a_traceback():
+    code = (
+        "import sys, time, types\nfrom passerby.cli import app\n"
+        "def search():\n    print('in', flush=True)\n    time.sleep(60)\n"
+        "app.import_module = lambda name: types.SimpleNamespace(search=search)\n"
+        "app.main(['search'])"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "in\n"
+    time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err.strip() == "passerby: stopped"
