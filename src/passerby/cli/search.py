@@ -77,7 +77,9 @@ def _draw(hits: Hits, text: str | None, image: Path | None, target: Path) -> Non
     from passerby.data.images import decode_image
     from passerby.data.sheets import result_grid
 
-    pictures = [(_picture_of(hit), f"{rank}  {hit.score:.3f}") for rank, hit in enumerate(hits, start=1)]
+    pictures = [
+        (_picture_of(hit), f"{rank}  {hit.score:.3f}  {hit.camera or ''}") for rank, hit in enumerate(hits, start=1)
+    ]
     query = None if image is None else decode_image(image, at_least=(256, 128))
     sheet = result_grid(text or f"like {image}", pictures, query_picture=query)
     try:
