@@ -306,3 +306,20 @@ def test_a_search_needs_no_torch(folder):
 def test_it_says_what_it_is(model):
     assert "onnxruntime" in repr(model)
     assert "32 dimensions" in repr(model)
+
+
+def test_a_search_does_not_wait_for_the_engine_of_the_pictures(folder, monkeypatch):
+    if not choice.has_bf16() or not choice.installed("openvino"):
+        pytest.skip("here one engine does both")
+    model = passerby.load(folder)
+    assert model.runtime.name == "openvino"
+    code = (
+        "import sys, passerby\n"
+        f"model = passerby.load({str(folder)!r})\n"
+        "model.encode_texts(['a red coat']); assert 'openvino' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    monkeypatch.setattr("passerby.retriever._SMALL_TEXT_TOWER", 0)
+    large = passerby.load(folder)
+    cosine = (large.encode_texts(CAPTIONS) * model.encode_texts(CAPTIONS)).sum(axis=1)
+    assert cosine.min() > 0.999

@@ -21,12 +21,15 @@ from passerby.errors import ConfigError, DataError
 from passerby.models.checkpoint import Checkpoint, read_checkpoint
 from passerby.models.preprocessing import Preprocessing
 from passerby.models.runtimes import Runtime
-from passerby.models.runtimes.choice import choose, usable_cores
+from passerby.models.runtimes.choice import choose, installed, usable_cores
+from passerby.models.runtimes.onnx_files import tower_file
+from passerby.models.runtimes.pair import PairRuntime
 from passerby.models.sources import Source, is_clip_folder, locate
 from passerby.models.tokenizer import Encoding, Tokenizer
 
 _LOGGER = logging.getLogger(__name__)
 _TEXT_BATCH = 256
+_SMALL_TEXT_TOWER = 32_000_000  # bytes; below it starting OpenVINO takes longer than it saves on any one sentence
 
 #: Called with the position of a picture and what is wrong with it.
 OnError = Callable[[int, DataError], None]
@@ -188,18 +191,30 @@ def load(model: str | Path, runtime: str = "auto", device: str = "auto", threads
 def _engine(checkpoint: Checkpoint, name: str, runtime: str, device: str, threads: int) -> Runtime:
     choice = choose(runtime, device, checkpoint.exported, checkpoint.has_weights, name)
     _LOGGER.debug("%s runs on %s (%s)", name, choice.runtime, choice.why)
-    if choice.runtime == "openvino":
-        from passerby.models.runtimes.openvino_engine import OpenVinoRuntime
-
-        return OpenVinoRuntime(checkpoint, threads)
-    if choice.runtime == "onnxruntime":
-        from passerby.models.runtimes.onnxruntime_engine import OnnxRuntime
-
-        return OnnxRuntime(checkpoint, threads)
+    if choice.runtime in ("openvino", "onnxruntime"):
+        return _exported_engine(checkpoint, runtime, choice.runtime, threads)
     from passerby.models.restore import restore_dual_encoder
     from passerby.models.runtimes.torch_engine import TorchRuntime
 
     return TorchRuntime(restore_dual_encoder(checkpoint), choice.device)
+
+
+def _exported_engine(checkpoint: Checkpoint, asked: str, chosen: str, threads: int) -> Runtime:
+    if chosen == "onnxruntime":
+        return _onnxruntime(checkpoint, threads)
+    from passerby.models.runtimes.openvino_engine import OpenVinoRuntime
+
+    engine = OpenVinoRuntime(checkpoint, threads)
+    small = tower_file(checkpoint, "text").stat().st_size < _SMALL_TEXT_TOWER
+    if asked == "auto" and small and installed("onnxruntime"):
+        return PairRuntime(engine, _onnxruntime(checkpoint, threads))
+    return engine
+
+
+def _onnxruntime(checkpoint: Checkpoint, threads: int) -> Runtime:
+    from passerby.models.runtimes.onnxruntime_engine import OnnxRuntime
+
+    return OnnxRuntime(checkpoint, threads)
 
 
 def _load_clip(source: Source, runtime: str, device: str, threads: int) -> Retriever:

@@ -114,7 +114,7 @@ def test_distilbert_and_timm_can_be_exported(tmp_path):
     tokenizer = tiny_tokenizer()
     options = {"channels": 16, "layers": 2, "heads": 4, "mlp_width": 32}
     config = {
-        "image": {"name": "mobilenetv3_small_050", "options": {"weights": "random"}},
+        "image": {"name": "timm:test_resnet", "options": {"weights": "random"}},
         "text": {"name": "distilbert", "options": options},
         "embedding_dim": 16,
     }

@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import openvino
 
 from passerby.models.checkpoint import Checkpoint
 from passerby.models.runtimes.choice import has_bf16
@@ -65,6 +64,8 @@ class OpenVinoRuntime:
         return self._open("text", 1)
 
     def _open(self, tower: str, threads: int) -> Any:
+        import openvino  # here, as a search that only asks the other engine of a pair should not wait for it
+
         path = tower_file(self._checkpoint, tower)
         settings = {
             "INFERENCE_PRECISION_HINT": self._precision,
