@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from passerby.errors import ConfigError
+from passerby.models.towers import image_tower_options, text_tower_options
 from passerby.training.recipe import Recipe, load_recipe, parse_recipe, recipe_names
 
 
@@ -12,6 +13,13 @@ def test_shipped_recipes_load_and_round_trip(name):
     recipe = load_recipe(name)
     assert recipe.about
     assert Recipe.model_validate(yaml.safe_load(recipe.to_yaml())) == recipe
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_towers_of_shipped_recipes_take_their_options(name):
+    model = load_recipe(name).model
+    for tower, options_of in ((model.image, image_tower_options), (model.text, text_tower_options)):
+        assert set(tower.options) - {"source"} <= options_of(tower.name, **tower.options)
 
 
 def test_overrides_reach_nested_keys():

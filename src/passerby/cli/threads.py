@@ -1,37 +1,55 @@
-"""How threads wait on this machine; decided before torch is imported, which reads it once.
+"""How many threads compute, and how they wait; decided before torch is imported, which reads both once.
 
-OpenMP threads spin while they wait for each other. On a quiet machine that saves a third of a training step; where
-something else wants the cores, spinning threads take them from the very threads they wait for, and everything becomes
-many times slower.
+Threads spin while they wait for each other. On a quiet machine that saves a third of a training step; where something
+else wants the cores, spinning threads take them from the very threads they wait for. OpenMP can be told to sleep
+instead, the matrix kernels of oneDNN cannot, so there are also no more threads than free cores: two threads on two
+cores of which one is taken needed four to ten times the processor time of one thread.
 """
 
 from __future__ import annotations
 
 import os
+import time
+from pathlib import Path
 
 _FREE_SHARE = 0.4  # of the cores that may be taken by others before spinning costs more than it saves
+_LOOK_S = 0.2
+_STATISTICS = Path("/proc/stat")
 
 
-def settle_waiting() -> bool:
-    """Make OpenMP threads sleep while they wait, if the machine is busy and the user has not chosen.
+def settle_threads() -> None:
+    """Let threads sleep while they wait, and be as few as cores are free, if the machine is busy.
 
-    Returns:
-        Whether they will sleep by this call.
+    What the user has set in ``OMP_WAIT_POLICY`` or ``OMP_NUM_THREADS`` stays. Call it before torch is imported.
     """
-    if "OMP_WAIT_POLICY" in os.environ or not (_shared_by_processes() or _busy()):
-        return False
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    return True
+    if os.environ.get("LOCAL_WORLD_SIZE", "1") not in ("", "1"):  # a launcher started several processes here
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        return
+    cores = os.cpu_count() or 1
+    taken = cores_taken()
+    if taken > _FREE_SHARE * cores:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, int(cores - taken))))
 
 
-def _shared_by_processes() -> bool:
-    """Whether a launcher started several processes on this machine."""
-    return os.environ.get("LOCAL_WORLD_SIZE", "1") not in ("", "1")
+def cores_taken() -> float:
+    """How many cores other processes keep busy now.
 
-
-def _busy() -> bool:
+    The load average remembers a minute, so a high one is checked against what is happening at this moment.
+    """
+    cores = os.cpu_count() or 1
     try:
-        load = os.getloadavg()[0]  # runnable processes, mean of the last minute
+        load = os.getloadavg()[0]
     except (OSError, AttributeError):  # Windows has none
-        return False
-    return load > _FREE_SHARE * (os.cpu_count() or 1)
+        return 0.0
+    if load <= _FREE_SHARE * cores or not _STATISTICS.is_file():
+        return load
+    before, started = _idle_s(), time.monotonic()
+    time.sleep(_LOOK_S)
+    return cores - (_idle_s() - before) / (time.monotonic() - started)
+
+
+def _idle_s() -> float:
+    """Seconds that all cores together have idled since the machine started (Linux)."""
+    ticks = _STATISTICS.read_text(encoding="ascii").split("\n", 1)[0].split()  # cpu user nice system idle iowait ...
+    return (int(ticks[4]) + int(ticks[5])) / os.sysconf("SC_CLK_TCK")

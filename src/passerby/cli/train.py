@@ -39,9 +39,9 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")] = False,
 ) -> None:
     """Train a recipe on a data set. The best model lies in OUT/checkpoint; an interrupted run continues."""
-    from passerby.cli.threads import settle_waiting
+    from passerby.cli.threads import settle_threads
 
-    settle_waiting()  # before torch is imported
+    settle_threads()  # before torch is imported
     try:
         result, resolved = _train(recipe, data, out, changes or [], tracker)
     except KeyboardInterrupt:
