@@ -1,6 +1,6 @@
 """Which engine runs a model on this machine, and why: explicit wishes first, then what the processor is best at.
 
-Measured (docs/benchmarks.md): where the processor has bf16 matrix instructions, OpenVINO in bf16 is two to six times
+Measured (benchmarks/inference.py): where the processor has bf16 matrix instructions, OpenVINO in bf16 is two to six times
 as fast as ONNX Runtime in float32 at a cosine above 0.99; elsewhere ONNX Runtime is the fastest of the three.
 """
 
