@@ -1,7 +1,7 @@
 """Which engine runs a model on this machine, and why: explicit wishes first, then what the processor is best at.
 
-Measured (benchmarks/inference.py): where the processor has bf16 matrix instructions, OpenVINO in bf16 is two to six times
-as fast as ONNX Runtime in float32 at a cosine above 0.99; elsewhere ONNX Runtime is the fastest of the three.
+Where the processor has bf16 matrix instructions, OpenVINO in bf16 was several times as fast as ONNX Runtime in float32
+(benchmarks/inference.py). Elsewhere ONNX Runtime is taken, which the base install has; there the two were not compared.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _automatic(device: str, exported: bool, has_weights: bool, origin: str) -> C
         if installed("openvino") and has_bf16():
             return Choice("openvino", "cpu", "OpenVINO is installed and the processor has bf16 instructions")
         if installed("onnxruntime"):
-            return Choice("onnxruntime", "cpu", "the fastest installed engine for exported towers on this processor")
+            return Choice("onnxruntime", "cpu", "it reads exported towers, and OpenVINO in bf16 cannot be used here")
     if not has_weights:
         raise CheckpointError(
             f"{origin} has exported towers only, and no engine that reads them fits device {device!r}"
