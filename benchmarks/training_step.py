@@ -42,10 +42,10 @@ RESULTS = Path(__file__).parent / "results" / "training_step.json"
 
 #: name -> (height, width) of training, batch, steps of a round, image tower, text tower.
 PAIRS = {
-    "stripe_conv + conv": ((96, 48), 128, 4, {"name": "stripe_conv"}, {"name": "conv"}),
+    "stripe_conv + conv": ((96, 48), 128, 2, {"name": "stripe_conv"}, {"name": "conv"}),
     "resnet18 + distilbert (3 layers, 192 wide)": (
         (128, 64),
-        64,
+        32,
         2,
         {"name": "timm", "options": {"source": "resnet18", "weights": "random"}},
         {"name": "distilbert", "options": {"channels": 192, "layers": 3, "heads": 3, "mlp_width": 768}},
