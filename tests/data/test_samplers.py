@@ -64,3 +64,15 @@ def test_no_captions_and_dangling_captions_are_refused():
         Pairs(np.array([], dtype=np.int64), np.array([0]))
     with pytest.raises(DataError, match="points at picture 5"):
         Pairs(np.array([5]), np.array([0]))
+
+
+def test_captions_of_the_person_come_from_all_its_pictures():
+    data = pairs(people=20, views=3)
+    images, captions = (
+        sample_epoch("identities", data, 60, np.random.default_rng(0), captions_of="person").reshape(-1, 2).T
+    )
+    own = data.image_of[captions] == images
+    assert (data.person_of[data.image_of[captions]] == data.person_of[images]).all()
+    assert 0.1 < own.mean() < 0.6
+    with pytest.raises(ConfigError, match="expected image or person"):
+        sample_epoch("identities", data, 60, np.random.default_rng(0), captions_of="camera")

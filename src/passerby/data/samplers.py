@@ -43,6 +43,7 @@ def sample_epoch(
     rng: np.random.Generator,
     features: np.ndarray | None = None,
     group: int = 4,
+    captions_of: str = "image",
 ) -> np.ndarray:
     """Plan one epoch.
 
@@ -55,17 +56,24 @@ def sample_epoch(
         rng: decides everything; the same state gives the same plan.
         features: (P, D) unit vectors, one per person, for `neighbours`.
         group: size of the groups of neighbours.
+        captions_of: ``image`` pairs a picture with one of its own captions, ``person`` with a caption of any picture
+            of its person, so that words about one view ("seen from behind") are no way to win.
 
     Returns:
         (S, B, 2) int64: for each of S steps, B rows of (picture, caption).
 
     Raises:
-        ConfigError: unknown sampler.
+        ConfigError: unknown sampler or pairing.
     """
     known = ("shuffled", "identities", "neighbours")
     if name not in known:
         raise ConfigError(f"no sampler is called {name!r}; known: {', '.join(known)}.{nearest(name, known)}")
-    images, captions = _one_caption_per_image(pairs, rng)
+    pairings = {"image": pairs.image_of, "person": pairs.person_of[pairs.image_of]}
+    if captions_of not in pairings:
+        raise ConfigError(f"captions_of is {captions_of!r}; expected {' or '.join(pairings)}")
+    images = np.unique(pairs.image_of)
+    owners = images if captions_of == "image" else pairs.person_of[images]
+    captions = _draw_captions(owners, pairings[captions_of], rng)
     if name == "shuffled":
         order = rng.permutation(len(images))
     elif name == "identities" or features is None:
@@ -79,11 +87,12 @@ def sample_epoch(
     return rows[: steps * batch_size].reshape(steps, batch_size, 2)
 
 
-def _one_caption_per_image(pairs: Pairs, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Choose one caption of each described picture at random: (I,) pictures and (I,) captions."""
-    shuffled = rng.permutation(len(pairs.image_of))
-    images, first = np.unique(pairs.image_of[shuffled], return_index=True)
-    return images, shuffled[first]
+def _draw_captions(owners: np.ndarray, owner_of_caption: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw one caption for each row from those of its owner (a picture or a person): (I,) and (C,) -> (I,)."""
+    by_owner = np.argsort(owner_of_caption, kind="stable")
+    first = np.searchsorted(owner_of_caption, owners, sorter=by_owner)
+    last = np.searchsorted(owner_of_caption, owners, side="right", sorter=by_owner)
+    return by_owner[first + rng.integers(0, last - first)]
 
 
 def _spread(persons: np.ndarray, person_order: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -35,6 +35,8 @@ class DataConfig(Section):
     """How a batch is put together; see `passerby.data.samplers`."""
     neighbours: Annotated[int, Field(ge=2)] = 4
     """Group size of the `neighbours` sampler."""
+    captions_of: Literal["image", "person"] = "image"
+    """Whether a picture is paired with its own captions only, or with those of any picture of its person."""
 
 
 class TowerConfig(Section):

@@ -1,0 +1,320 @@
+"""The main job: a street is made, a model learns it, and five sentences find people that it has never seen.
+
+Each stage leaves a finished folder behind and is recognised when the demo is run again, so an interrupted demo goes
+on where it stopped. What was found, beside chance, a colour baseline and the ceiling that the words allow, goes into
+``report.json`` and a page to look at.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+import passerby
+from passerby.data.readers import open_dataset
+from passerby.data.records import Dataset, Split
+from passerby.data.sheets import save_sheet
+from passerby.data.world.contact_sheet import contact_sheet
+from passerby.data.world.sidecar import ceiling_scores, read_people
+from passerby.data.world.street import queries, street_of_size
+from passerby.data.world.writing import write
+from passerby.errors import ConfigError, nearest
+from passerby.evaluation.colour_baseline import evaluate_colour_baseline
+from passerby.evaluation.evaluate import evaluate_chance, evaluate_features, evaluate_scores
+from passerby.evaluation.features import Features, encode_split
+from passerby.evaluation.protocol import find_protocol
+from passerby.evaluation.ranked_sheets import write_ranked_sheets
+from passerby.evaluation.report import FIGURES, Report
+from passerby.gallery import Gallery
+from passerby.retriever import Retriever, load
+from passerby.studies.page import write_report
+from passerby.studies.stages import Stages
+
+if TYPE_CHECKING:
+    from passerby.training.loop import TrainResult
+    from passerby.training.recipe import Recipe
+
+#: Called with (what is being done, done, total, a short remark).
+Announce = Callable[[str, int, int, str], None]
+
+_ANSWERS = 5
+_HITS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSize:
+    """How large a demo is: which named street, which recipe, which changes to it."""
+
+    street: str
+    recipe: str
+    changes: tuple[str, ...] = ()
+
+
+SIZES: Mapping[str, DemoSize] = MappingProxyType(
+    {
+        "small": DemoSize("small", "street", ("optimisation.epochs=4",)),
+        "medium": DemoSize("medium", "street"),
+        "large": DemoSize("large", "street-large"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """Where the demo's results lie, and the report as plain values."""
+
+    folder: Path
+    page: Path
+    report: Mapping[str, Any]
+
+
+def run_demo(folder: Path, size: str = "medium", seed: int = 0, announce: Announce | None = None) -> DemoResult:
+    """Run the demo, or what is left of it, in a folder.
+
+    Args:
+        folder: ``street/``, ``run/``, ``gallery/``, ``report.json`` and ``report.html`` are made in it.
+        size: a key of `SIZES`.
+        seed: of the street and of the training.
+        announce: called while things are made.
+
+    Raises:
+        ConfigError: no such size, or the folder holds a demo of another size or seed.
+    """
+    if size not in SIZES:
+        raise ConfigError(f"no demo of size {size!r}; there are {', '.join(SIZES)}.{nearest(size, SIZES)}")
+    tell = announce or (lambda *_: None)
+    stages = Stages()
+    root = folder / "street"
+    with stages.stage("street"):
+        _make_street(root, SIZES[size], seed, tell)
+        dataset = open_dataset(f"rstpreid:{root}")
+    with stages.stage("train"):
+        training = _train(SIZES[size], seed, dataset, folder / "run", tell)
+    with stages.stage("export"):
+        model = _export(folder / "run" / "checkpoint", dataset)
+    asked = queries(dataset.split("test"))
+    with stages.stage("evaluate"):
+        tell("evaluating", 0, 1, "")
+        features = encode_split(model, asked)
+        reports = _reports(root, features, asked, model, seed)
+        sheets = write_ranked_sheets(features, asked, reports["model"].protocol, folder / "sheets")
+    with stages.stage("gallery"):
+        gallery = _fill_gallery(folder / "gallery", model, asked, tell)
+    with gallery, stages.stage("search"):
+        answers, search = _answer(gallery, asked)
+    with stages.stage("report"):
+        report = _as_json(size, seed, dataset, asked, reports, training, search)
+        pictures = _pictures(folder, root, sheets, answers)
+    report["seconds"] = stages.with_total()
+    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return DemoResult(folder, write_report(folder, report, pictures), report)
+
+
+# -- stages ---------------------------------------------------------------------------------------------------------
+
+
+def _make_street(root: Path, size: DemoSize, seed: int, tell: Announce) -> None:
+    street = replace(street_of_size(size.street), seed=seed)
+    write(street, root, progress=lambda done, total: tell("drawing the street", done, total, ""))
+
+
+def _train(size: DemoSize, seed: int, dataset: Dataset, folder: Path, tell: Announce) -> dict[str, Any]:
+    """Train, unless it is done; returns what the report says about it."""
+    from passerby.training.recipe import load_recipe
+
+    recipe = load_recipe(size.recipe, [*size.changes, f"seed={seed}"])
+    facts = folder / "training.json"
+    if facts.is_file() and (folder / "recipe.yaml").read_text(encoding="utf-8") == recipe.to_yaml():
+        return json.loads(facts.read_text(encoding="utf-8"))
+    from passerby.training.run import run_recipe
+
+    result = run_recipe(
+        recipe,
+        dataset,
+        folder,
+        lambda at: tell("training", at.step, at.steps, _remark(at)),
+        lambda done, total: tell("decoding", done, total, ""),
+    )
+    described = _training_facts(recipe, folder, result)
+    facts.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    return described
+
+
+def _training_facts(recipe: Recipe, folder: Path, result: TrainResult) -> dict[str, Any]:
+    import torch
+
+    from passerby.models.checkpoint import read_checkpoint
+    from passerby.training.precision import choose_precision
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    precision = choose_precision(recipe.optimisation.precision, device)
+    done = (result.steps - result.resumed_at) * recipe.optimisation.batch_size
+    return {
+        "images_per_s": round(done / result.seconds, 1),
+        "steps": result.steps,
+        "parameters": sum(tensor.size for tensor in read_checkpoint(folder / "checkpoint").tensors().values()),
+        "precision": "fp32" if precision == "no" else precision,
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "best": dict(result.best),
+        "versions": {"torch": torch.__version__},
+    }
+
+
+class _Training(Protocol):
+    losses: dict[str, float]
+    images_per_s: float
+
+
+def _remark(at: _Training) -> str:
+    return f"loss {sum(at.losses.values()):.2f}, {at.images_per_s:,.0f} images/s"
+
+
+def _export(checkpoint: Path, dataset: Dataset) -> Retriever:
+    """Export the towers beside the weights and open them in the fastest runtime of this machine."""
+    from passerby.export.onnx import export_onnx
+    from passerby.models.checkpoint import read_checkpoint
+
+    if not read_checkpoint(checkpoint).exported:
+        export_onnx(checkpoint, pictures=[image.path for image in dataset.split("test").images[:64]])
+    return load(checkpoint)
+
+
+def _reports(root: Path, features: Features, asked: Split, model: Retriever, seed: int) -> dict[str, Report]:
+    rules = find_protocol("text-to-image", selection_split="val")
+    pictures = find_protocol("image-to-image", selection_split="val")
+    about = {"dataset": f"street, seed {seed}"}
+    return {
+        "model": evaluate_features(features, asked, rules, fingerprint=model.fingerprint, **about),
+        "ceiling": evaluate_scores(np.round(ceiling_scores(root, asked), 9), asked, rules, name="ceiling", **about),
+        "colour_baseline": evaluate_colour_baseline(asked, rules, **about),
+        "chance": evaluate_chance(asked, rules, **about),
+        "image_to_image": evaluate_features(
+            features, asked, pictures, name="image to image", fingerprint=model.fingerprint, **about
+        ),
+    }
+
+
+def _fill_gallery(folder: Path, model: Retriever, split: Split, tell: Announce) -> Gallery:
+    gallery = Gallery.open(folder, model) if folder.exists() else Gallery.create(folder, model)
+    gallery.add(split.images, progress=lambda at: tell("filling the gallery", at.done, at.total, ""))
+    return gallery
+
+
+def _answer(gallery: Gallery, split: Split) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """Ask for people by sentences of the test that were spread evenly over it, and time each question."""
+    chosen = [split.captions[round(at)] for at in np.linspace(0, len(split.captions) - 1, _ANSWERS)]
+    answers, milliseconds = [], []
+    for caption in chosen:
+        started = time.perf_counter()
+        hits = gallery.search(caption.text, k=_HITS)
+        milliseconds.append(1000 * (time.perf_counter() - started))
+        answers.append(
+            {
+                "query": caption.text,
+                "hits": [
+                    {
+                        "jpeg": hit.thumbnail.read_bytes(),
+                        "score": hit.score,
+                        "hit": hit.person == caption.person_id,
+                        "camera": hit.camera or "",
+                    }
+                    for hit in hits
+                ],
+            }
+        )
+    return answers, {"first_ms": round(milliseconds[0], 2), "median_ms": round(statistics.median(milliseconds), 2)}
+
+
+# -- the report -----------------------------------------------------------------------------------------------------
+
+
+def _as_json(
+    size: str,
+    seed: int,
+    dataset: Dataset,
+    asked: Split,
+    reports: Mapping[str, Report],
+    training: Mapping[str, Any],
+    search: Mapping[str, float],
+) -> dict[str, Any]:
+    train = dataset.split("train")
+    rules = reports["model"].protocol
+    return {
+        "title": "passerby demo",
+        "size": size,
+        "seed": seed,
+        "passerby": passerby.__version__,
+        "protocol": {
+            "text_to_image": rules.describe(),
+            "image_to_image": reports["image_to_image"].protocol.describe(),
+            "intervals": "95 %, bootstrap by identity",
+        },
+        **{name: _figures(report) for name, report in reports.items()},
+        "counts": {
+            "train_identities": len(train.identities),
+            "train_images": len(train.images),
+            "test_identities": len(asked.identities),
+            "gallery_images": len(asked.images),
+            "queries": len(asked.captions),
+        },
+        "training": dict(training),
+        "search": dict(search),
+        "machine": {"cpu": _processor(), "cores": _cores(), "device": training.get("device", "cpu")},
+        "versions": {**reports["model"].versions, **training.get("versions", {})},
+        "next": _NEXT,
+    }
+
+
+_NEXT = [
+    {"command": "passerby index PICTURES --gallery people", "what": "make a gallery of your own folder of pictures"},
+    {"command": 'passerby search people "a woman in a red coat"', "what": "search it by a sentence"},
+    {"command": "passerby demo --size large", "what": "the same on a larger street, for a machine with a GPU"},
+    {
+        "command": "passerby train street --data rstpreid:ROOT --out RUN",
+        "what": "train on RSTPReid, or a street of yours",
+    },
+]
+
+
+def _figures(report: Report) -> dict[str, float | None]:
+    plain = report.as_dict()
+    bounds = report.intervals
+    row: dict[str, Any] = {key: plain[key] for key in FIGURES}
+    for key in FIGURES:
+        row[f"{key}_low"], row[f"{key}_high"] = (round(float(edge), 3) for edge in bounds[key])
+    return row
+
+
+def _pictures(folder: Path, root: Path, sheets: Mapping[str, Path], answers: list[dict[str, Any]]) -> dict[str, Any]:
+    street = folder / "street.png"
+    if not street.is_file():
+        save_sheet(contact_sheet(read_people(root, "test")[:8]), street)
+    pictures: dict[str, Any] = {"street": street.read_bytes(), "answers": answers}
+    curves = folder / "run" / "curves.png"
+    if curves.is_file():
+        pictures["curves"] = curves.read_bytes()
+    return pictures | {name: path.read_bytes() for name, path in sheets.items()}
+
+
+def _processor() -> str:
+    listing = Path("/proc/cpuinfo")
+    if listing.is_file():
+        for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    from passerby.models.runtimes.choice import usable_cores
+
+    return usable_cores()
