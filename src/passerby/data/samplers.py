@@ -44,6 +44,7 @@ def sample_epoch(
     features: np.ndarray | None = None,
     group: int = 4,
     captions_of: str = "image",
+    captions: int = 1,
 ) -> np.ndarray:
     """Plan one epoch.
 
@@ -58,9 +59,10 @@ def sample_epoch(
         group: size of the groups of neighbours.
         captions_of: ``image`` pairs a picture with one of its own captions, ``person`` with a caption of any picture
             of its person, so that words about one view ("seen from behind") are no way to win.
+        captions: how many captions K go with each picture, drawn independently.
 
     Returns:
-        (S, B, 2) int64: for each of S steps, B rows of (picture, caption).
+        (S, B, 1 + K) int64: for each of S steps, B rows of a picture and its K captions.
 
     Raises:
         ConfigError: unknown sampler or pairing.
@@ -73,18 +75,18 @@ def sample_epoch(
         raise ConfigError(f"captions_of is {captions_of!r}; expected {' or '.join(pairings)}")
     images = np.unique(pairs.image_of)
     owners = images if captions_of == "image" else pairs.person_of[images]
-    captions = _draw_captions(owners, pairings[captions_of], rng)
+    drawn = [_draw_captions(owners, pairings[captions_of], rng) for _ in range(captions)]
     if name == "shuffled":
         order = rng.permutation(len(images))
     elif name == "identities" or features is None:
         order = _spread(pairs.person_of[images], rng.permutation(pairs.person_of.max() + 1), rng)
     else:
         order = _spread(pairs.person_of[images], _group_neighbours(features, group, rng), rng)
-    rows = np.stack([images[order], captions[order]], axis=1)  # (I, 2)
+    rows = np.stack([images, *drawn], axis=1)[order]  # (I, 1 + K)
     if len(rows) <= batch_size:
         return rows[None]
     steps = len(rows) // batch_size
-    return rows[: steps * batch_size].reshape(steps, batch_size, 2)
+    return rows[: steps * batch_size].reshape(steps, batch_size, 1 + captions)
 
 
 def _draw_captions(owners: np.ndarray, owner_of_caption: np.ndarray, rng: np.random.Generator) -> np.ndarray:

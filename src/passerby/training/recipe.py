@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from passerby.errors import ConfigError, nearest
 
@@ -37,6 +37,8 @@ class DataConfig(Section):
     """Group size of the `neighbours` sampler."""
     captions_of: Literal["image", "person"] = "image"
     """Whether a picture is paired with its own captions only, or with those of any picture of its person."""
+    captions: Annotated[int, Field(ge=1, le=8)] = 1
+    """Captions that go with each picture in a batch; each is a positive of its own."""
 
 
 class TowerConfig(Section):
@@ -68,6 +70,8 @@ class ObjectiveConfig(Section):
     name: Literal["identity_contrastive"] = "identity_contrastive"
     temperature: Annotated[float, Field(gt=0, le=1)] = 0.07
     """Initial temperature; learned from there."""
+    text_to_text: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the contrast between two captions of the same person; needs data.captions of 2 or more."""
 
 
 class AugmentationConfig(Section):
@@ -126,6 +130,12 @@ class Recipe(Section):
     augmentation: AugmentationConfig = AugmentationConfig()
     optimisation: OptimisationConfig = OptimisationConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _enough_captions(self) -> Self:
+        if self.objective.text_to_text > 0 and self.data.captions < 2:
+            raise ValueError("objective.text_to_text compares two captions; set data.captions to 2 or more")
+        return self
 
     def to_yaml(self) -> str:
         """The resolved recipe as YAML, every default written out."""

@@ -3,7 +3,8 @@
 A patchifying stem (kernel and stride 4), three residual stages at strides 4, 8 and 16, and a strongest-response
 pooling within each row of the last map: people stand upright in their crops, so rows are body parts (the horizontal
 stripes of PCB, Sun et al. 2018, section 3.1). Plain 3x3 convolutions suit the matrix units of recent processors, where
-depthwise ones do not.
+depthwise ones do not. The stem sees each picture twice, as it is and standardised per channel, because
+every camera of a site has its own idea of white.
 
 Axes: B pictures, C channels, R rows and S columns of the last map, T = R * S tokens.
 """
@@ -16,6 +17,9 @@ from torch import Tensor, nn
 from passerby.errors import ConfigError
 from passerby.models.towers.base import ImageTower, Preprocessing
 from passerby.models.towers.registry import register_image_tower
+
+#: Added to a picture's standard deviation, so that an even surface is not turned into noise.
+_FAINT = 0.1
 
 
 class _Residual(nn.Module):
@@ -69,7 +73,7 @@ class StripeConv(ImageTower):
         wide = 4 * channels
         self.width = self.rows * wide
         self.stem = nn.Sequential(
-            nn.Conv2d(3, channels, 4, stride=4, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
+            nn.Conv2d(6, channels, 4, stride=4, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
         )
         self.stages = nn.Sequential(
             *(_Residual(channels) for _ in range(blocks)),
@@ -81,7 +85,9 @@ class StripeConv(ImageTower):
 
     def tokens(self, images: Tensor) -> Tensor:
         """One token per cell of the last map, row by row: (B, 3, H, W) -> (B, T, 4 * channels)."""
-        maps = self.stages(self.stem(images))  # (B, C, R, S)
+        mean, spread = images.mean(dim=(2, 3), keepdim=True), images.std(dim=(2, 3), keepdim=True)
+        standardised = (images - mean) / (spread + _FAINT)
+        maps = self.stages(self.stem(torch.cat([images, standardised], dim=1)))  # (B, C, R, S)
         return maps.flatten(2).transpose(1, 2)
 
     def pool(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:

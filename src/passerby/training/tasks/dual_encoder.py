@@ -5,7 +5,7 @@ pretrained text tower brings its own tokenizer, any other gets one trained on th
 hard negatives, the latest sentence vector of each person is remembered; the next epoch then puts people side by side
 whose descriptions the model itself finds alike.
 
-Axes: B pairs of this process and part, L tokens, D embedding width, P persons of the training split.
+Axes: B pictures of this process and part, K captions of each, L tokens, D embedding width.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from passerby.training.tasks.base import Selection
 
 @dataclass(frozen=True, slots=True)
 class PairBatch:
-    """One part of a step: pixels (B, H, W, 3) uint8, ids (B, L) int64, persons (B,) int64."""
+    """One part of a step: pixels (B, H, W, 3) uint8, ids (K * B, L) int64 caption after caption, persons (B,) int64."""
 
     pixels: Tensor
     token_ids: Tensor
@@ -148,7 +148,7 @@ class DualEncoderTask:
         ]
 
     def plan(self, epoch: int) -> np.ndarray:
-        """(S, B, 2) rows of (picture, caption)."""
+        """(S, B, 1 + K) rows of a picture and its captions."""
         data = self.recipe.data
         remembered = self.memory.any(dim=1).all()
         return sample_epoch(
@@ -159,11 +159,12 @@ class DualEncoderTask:
             self.memory.numpy() if remembered else None,
             data.neighbours,
             data.captions_of,
+            data.captions,
         )
 
     def fetch(self, rows: np.ndarray) -> PairBatch:
         """Read pictures and captions; the captions are cropped to the longest of them."""
-        images, captions = rows[:, 0], rows[:, 1]
+        images, captions = rows[:, 0], rows[:, 1:].T.reshape(-1)  # (B,), (K * B,)
         ids = self.train.token_ids[captions]
         filled = np.flatnonzero((ids != 0).any(axis=0))  # id 0 may also be a word, so counting would not do
         length = int(filled[-1]) + 1 if len(filled) else 1
@@ -176,18 +177,31 @@ class DualEncoderTask:
     def losses(
         self, model: nn.Module, batch: PairBatch, generator: torch.Generator, device: torch.device
     ) -> dict[str, Tensor]:
-        """The identity-aware contrastive loss over the pairs of all processes."""
+        """Identity-aware contrast of each picture with each of its captions, and of the captions with each other.
+
+        Two narrators put the same coat into different words; their contrast teaches synonyms without any picture
+        (the intra-modal idea of TBPS-CLIP's SS and C-ITC, Cao et al. 2024, on captions instead of augmentations).
+        """
         pixels = augment(batch.pixels.to(device, non_blocking=True), self.recipe.augmentation, generator)
-        images, texts, scale = model(
-            normalise(pixels, self.preprocessing), batch.token_ids.to(device, non_blocking=True)
-        )
+        ids = batch.token_ids.to(device, non_blocking=True)
+        images, texts, scale = model(normalise(pixels, self.preprocessing), ids)
         persons = batch.persons.to(device, non_blocking=True)
-        all_images, all_texts = gather_with_gradient(images), gather_with_gradient(texts)
-        all_persons = gather_with_gradient(persons)
+        narrations = texts.chunk(self.recipe.data.captions)  # K of (B, D)
+        everywhere = [gather_with_gradient(narration) for narration in narrations]
+        all_images, all_persons = gather_with_gradient(images), gather_with_gradient(persons)
         if self.recipe.data.sampler == "neighbours":
-            self.memory[all_persons.cpu()] = all_texts.detach().float().cpu()
-        loss = identity_contrastive(images, texts, persons, scale, all_images, all_texts, all_persons)
-        return {"contrastive": loss}
+            self.memory[all_persons.cpu()] = everywhere[0].detach().float().cpu()
+        across = [
+            identity_contrastive(images, narration, persons, scale, all_images, gathered, all_persons)
+            for narration, gathered in zip(narrations, everywhere, strict=True)
+        ]
+        losses = {"contrastive": torch.stack(across).mean()}
+        if self.recipe.objective.text_to_text > 0:
+            between = identity_contrastive(
+                narrations[0], narrations[1], persons, scale, everywhere[0], everywhere[1], all_persons
+            )
+            losses["text_to_text"] = self.recipe.objective.text_to_text * between
+        return losses
 
     def validate(self, model: nn.Module) -> Selection | None:
         """Text-to-image R@1 and mAP on the selection split, in percent."""
