@@ -7,6 +7,7 @@ on where it stopped. What was found, beside chance, a colour baseline and the ce
 
 from __future__ import annotations
 
+import io
 import json
 import platform
 import statistics
@@ -15,9 +16,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 import passerby
 from passerby.data.readers import open_dataset
@@ -40,7 +42,7 @@ from passerby.studies.page import write_report
 from passerby.studies.stages import Stages
 
 if TYPE_CHECKING:
-    from passerby.training.loop import TrainResult
+    from passerby.training.loop import Progress, TrainResult
     from passerby.training.recipe import Recipe
 
 #: Called with (what is being done, done, total, a short remark).
@@ -169,12 +171,7 @@ def _training_facts(recipe: Recipe, folder: Path, result: TrainResult) -> dict[s
     }
 
 
-class _Training(Protocol):
-    losses: dict[str, float]
-    images_per_s: float
-
-
-def _remark(at: _Training) -> str:
+def _remark(at: Progress) -> str:
     return f"loss {sum(at.losses.values()):.2f}, {at.images_per_s:,.0f} images/s"
 
 
@@ -191,14 +188,15 @@ def _export(checkpoint: Path, dataset: Dataset) -> Retriever:
 def _reports(root: Path, features: Features, asked: Split, model: Retriever, seed: int) -> dict[str, Report]:
     rules = find_protocol("text-to-image", selection_split="val")
     pictures = find_protocol("image-to-image", selection_split="val")
-    about = {"dataset": f"street, seed {seed}"}
+    street, mark = f"street, seed {seed}", model.fingerprint
+    ceiling = np.round(ceiling_scores(root, asked), 9)  # equal scores of one person's pictures stay equal
     return {
-        "model": evaluate_features(features, asked, rules, fingerprint=model.fingerprint, **about),
-        "ceiling": evaluate_scores(np.round(ceiling_scores(root, asked), 9), asked, rules, name="ceiling", **about),
-        "colour_baseline": evaluate_colour_baseline(asked, rules, **about),
-        "chance": evaluate_chance(asked, rules, **about),
+        "model": evaluate_features(features, asked, rules, dataset=street, fingerprint=mark),
+        "ceiling": evaluate_scores(ceiling, asked, rules, name="ceiling", dataset=street),
+        "colour_baseline": evaluate_colour_baseline(asked, rules, dataset=street),
+        "chance": evaluate_chance(asked, rules, dataset=street),
         "image_to_image": evaluate_features(
-            features, asked, pictures, name="image to image", fingerprint=model.fingerprint, **about
+            features, asked, pictures, name="image to image", dataset=street, fingerprint=mark
         ),
     }
 
@@ -298,11 +296,19 @@ def _pictures(folder: Path, root: Path, sheets: Mapping[str, Path], answers: lis
     street = folder / "street.png"
     if not street.is_file():
         save_sheet(contact_sheet(read_people(root, "test")[:8]), street)
-    pictures: dict[str, Any] = {"street": street.read_bytes(), "answers": answers}
+    pictures: dict[str, Any] = {"street": _as_jpeg(street), "answers": answers}
     curves = folder / "run" / "curves.png"
     if curves.is_file():
         pictures["curves"] = curves.read_bytes()
-    return pictures | {name: path.read_bytes() for name, path in sheets.items()}
+    return pictures | {name: _as_jpeg(path) for name, path in sheets.items()}
+
+
+def _as_jpeg(sheet: Path) -> bytes:
+    """A sheet of photographs for the page, a tenth of its size as PNG."""
+    stream = io.BytesIO()
+    with Image.open(sheet) as picture:
+        picture.convert("RGB").save(stream, "JPEG", quality=88)
+    return stream.getvalue()
 
 
 def _processor() -> str:
