@@ -1,0 +1,274 @@
+"""Writes the measured figures into README.md and docs/: each number there comes from a JSON file of this repository.
+
+What stands between `<!-- figures:NAME -->` and `<!-- end figures -->` is replaced by the table of that name, made from
+docs/results/ (demos and the shipped model) and benchmarks/results/ (speed). A table whose files are not there yet says
+so. Run: python benchmarks/tables.py  (--check changes nothing and fails where a page is out of date)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+#: Blocks that a person writes; they are left as they are.
+BY_HAND = frozenset({"not-reached"})
+MISSING = "*Not recorded yet.*"
+
+_BLOCK = re.compile(r"(<!-- figures:(?P<name>[\w-]+) -->\n)(?P<body>.*?)(<!-- end figures -->)", re.DOTALL)
+_FIGURES = {"r1": "R@1", "r5": "R@5", "r10": "R@10", "map": "mAP", "minp": "mINP"}
+_ROWS = {
+    "ceiling": "ceiling: an all-knowing reader of the same words",
+    "model": "**passerby, a sentence finds a person**",
+    "colour_baseline": "colour words and colour histograms",
+    "chance": "chance",
+    "image_to_image": "the same model, asked with a picture",
+}
+
+
+# -- what was found -------------------------------------------------------------------------------------------------
+
+
+def demo(size: str) -> str:
+    """Figures of a demo, mean over the seeds that were run."""
+    reports = [read(path) for path in sorted((ROOT / "docs" / "results").glob(f"demo-{size}-seed*.json"))]
+    if not reports:
+        return MISSING
+    counts, seeds = reports[0]["counts"], [report["seed"] for report in reports]
+    means = {
+        row: {key: mean([report[row].get(key) for report in reports]) for key in _FIGURES}
+        for row in _ROWS
+        if all(row in report for report in reports)
+    }
+    by_seed = ", ".join(f"{report['model']['r1']:.1f}" for report in reports)
+    several = f"mean of {len(reports)} seeds; R@1 of each: {by_seed}" if len(reports) > 1 else f"seed {seeds[0]}"
+    low, high = (mean([report["model"].get(f"r1_{edge}") for report in reports]) for edge in ("low", "high"))
+    interval = f" The 95 % interval of R@1 of one seed is about {low:.1f} to {high:.1f}." if low and high else ""
+    return (
+        f"{retrieval(means)}\n\n"
+        f"Per cent; {several}. {counts['queries']:,} sentences, {counts['gallery_images']:,} pictures of "
+        f"{counts['test_identities']:,} people who are not in the training set of {counts['train_identities']:,} "
+        f"people.{interval}"
+    )
+
+
+def demo_time(size: str) -> str:
+    """Where the time of a demo went, mean over the seeds."""
+    reports = [read(path) for path in sorted((ROOT / "docs" / "results").glob(f"demo-{size}-seed*.json"))]
+    if not reports:
+        return MISSING
+    lines = ["| stage | wall s | processor s |", "|---|---:|---:|"]
+    for stage in reports[0]["seconds"]:
+        wall, cpu = (mean([report["seconds"][stage][kind] for report in reports]) for kind in ("wall", "cpu"))
+        name = f"**{stage}**" if stage == "total" else stage
+        lines.append(f"| {name} | {wall:.1f} | {cpu:.1f} |")
+    return "\n".join(lines) + f"\n\n{machine(reports[0]['machine'])}"
+
+
+def shipped() -> str:
+    """Figures of the shipped model on each of its tests."""
+    path = ROOT / "docs" / "results" / "shipped.json"
+    if not path.is_file():
+        return MISSING
+    parts = []
+    for test in read(path)["tests"]:
+        row, given = test["model"], {key: test[key] for key in _ROWS if key in test}
+        low, high = row.get("r1_low"), row.get("r1_high")
+        interval = f"; 95 % interval of R@1 {low:.1f} to {high:.1f}" if low and high else ""
+        parts.append(
+            f"{test['identities']:,} unseen people, {test['images']:,} pictures, {test['queries']:,} sentences (street "
+            f"of seed {test['seed']}{interval}), per cent:\n\n{retrieval(given)}"
+        )
+    return "\n\n".join(parts)
+
+
+def retrieval(rows: dict[str, dict[str, Any]]) -> str:
+    """Retrieval figures as a Markdown table."""
+    lines = [f"| | {' | '.join(_FIGURES.values())} |", f"|---|{'---:|' * len(_FIGURES)}"]
+    for key, label in _ROWS.items():
+        if key in rows:
+            strong = "**" if label.startswith("**") else ""
+            cells = [f"{strong}{decimal(rows[key].get(name))}{strong}" for name in _FIGURES]
+            lines.append(f"| {label} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+# -- how fast -------------------------------------------------------------------------------------------------------
+
+
+def speed() -> str:
+    """The speeds that a user meets, one row each."""
+    inference, step = benchmark("inference"), benchmark("training_step")
+    render = benchmark("render")
+    rows = []
+    if inference:
+        engine, best = max(inference["figures"].items(), key=lambda item: item[1]["images_per_s"])
+        threads = "one thread" if inference["machine"]["threads"] == 1 else f"{inference['machine']['threads']} threads"
+        rows += [
+            (f"pictures encoded, {threads} ({engine})", f"{best['images_per_s']:,.0f} a second"),
+            (f"a sentence encoded, {threads} ({engine})", f"{best['text_query_ms']:.2f} ms"),
+            ("from starting a process to its first sentence encoded", f"{inference['seconds_to_first_answer']:.2f} s"),
+        ]
+    if step:
+        name, pair = next((name, pair) for name, pair in step.items() if isinstance(pair, dict) and "peer" in pair)
+        ratio, plain = pair["times_as_fast"]["as peer"]["cpu"], pair["times_as_fast"]["as plain"]["cpu"]
+        rows.append((f"training step, {name}, beside {step['peer']}", f"{ratio:.1f} times as fast"))
+        rows.append(("the same beside a plain PyTorch loop", f"{plain:.1f} times as fast"))
+    if render:
+        pictures = render["speed"]["128x64"]["median"]
+        rows.append(("street drawn at 128x64, one core", f"{pictures:,.0f} pictures a second"))
+    if not rows:
+        return MISSING
+    table = "\n".join(["| what | figure |", "|---|---:|", *(f"| {what} | {figure} |" for what, figure in rows)])
+    used = inference or step or render
+    return f"{table}\n\nProcessor time, so that other work on the machine counts little. {machine(used['machine'])}"
+
+
+def engines() -> str:
+    """The two towers on every engine."""
+    found = benchmark("inference")
+    if not found:
+        return MISSING
+    lines = ["| engine | pictures/s | one picture, ms | a sentence, ms |", "|---|---:|---:|---:|"]
+    for name, row in found["figures"].items():
+        label = f"{name} {found['versions'].get(name, '')}".strip()
+        lines.append(
+            f"| {label} | {row['images_per_s']:,.0f} | {row['image_batch1_ms']:.2f} | {row['text_query_ms']:.2f} |"
+        )
+    return "\n".join(lines) + f"\n\nModel: {found['model']}. {machine(found['machine'])}"
+
+
+def training_step() -> str:
+    """Our training step beside the others."""
+    found = benchmark("training_step")
+    if not found:
+        return MISSING
+    lines = ["| towers | passerby | passerby, fp32 | plain loop | peer |", "|---|---:|---:|---:|---:|"]
+    for name, pair in found.items():
+        if isinstance(pair, dict) and "plain" in pair:
+            rates = (
+                pair.get(who, {}).get("images_per_cpu_s") for who in ("passerby", "passerby_fp32", "plain", "peer")
+            )
+            lines.append(f"| {name} | {' | '.join(decimal(rate) for rate in rates)} |")
+    about = f"Pictures per second of processor time; the peer is {found['peer']}."
+    return "\n".join(lines) + f"\n\n{about} {machine(found['machine'])}"
+
+
+def rendering() -> str:
+    """Speed of the street's renderer."""
+    found = benchmark("render")
+    if not found:
+        return MISSING
+    lines = ["| size (height x width) | pictures/s of one core |", "|---|---:|"]
+    lines += [f"| {size} | {row['median']:,.0f} |" for size, row in found["speed"].items()]
+    return "\n".join(lines) + f"\n\n{found['what']}. {machine(found['machine'])}"
+
+
+def evaluating() -> str:
+    """Speed of the evaluation."""
+    found = benchmark("evaluation")
+    if not found:
+        return MISSING
+    lines = ["| size of | queries | gallery | processor s | extra memory, MB |", "|---|---:|---:|---:|---:|"]
+    for name, row in found.items():
+        if "from_features" in row:
+            ours = row["from_features"]
+            lines.append(
+                f"| {name} | {row['queries']:,} | {row['gallery']:,} | {ours['cpu_s']:.1f} | {ours['extra_mb']:.0f} |"
+            )
+    market = found.get("market", {}).get("ratio_cpu", {})
+    beside = ", ".join(f"{ratio:.1f} times as fast as {name.replace('_', ' ')}" for name, ratio in market.items())
+    remark = f"From the same scores at the first size: {beside}. " if beside else ""
+    return "\n".join(lines) + f"\n\n{remark}{machine(found['machine'])}"
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    **{f"demo-{size}": (lambda size=size: demo(size)) for size in ("small", "medium", "large")},
+    **{f"demo-{size}-time": (lambda size=size: demo_time(size)) for size in ("small", "medium", "large")},
+    "shipped": shipped,
+    "speed": speed,
+    "engines": engines,
+    "training-step": training_step,
+    "rendering": rendering,
+    "evaluating": evaluating,
+}
+
+
+# -- pages ----------------------------------------------------------------------------------------------------------
+
+
+def rewritten(page: str, origin: str) -> str:
+    """A page with every block of figures made anew."""
+
+    def fill(block: re.Match[str]) -> str:
+        name = block["name"]
+        if name in BY_HAND:
+            return block[0]
+        if name not in TABLES:
+            raise SystemExit(f"{origin}: no table is called {name!r}; there are {', '.join([*TABLES, *BY_HAND])}")
+        return f"{block[1]}{TABLES[name]()}\n{block[4]}"
+
+    if page.count("<!-- figures:") != len(_BLOCK.findall(page)):
+        raise SystemExit(f"{origin}: a block of figures is not closed with <!-- end figures -->")
+    return _BLOCK.sub(fill, page)
+
+
+def outdated() -> dict[Path, str]:
+    """The pages whose figures are not those of the JSON files, with their new content."""
+    pages = {path: path.read_text(encoding="utf-8") for path in PAGES}
+    new = {path: rewritten(text, path.name) for path, text in pages.items()}
+    return {path: text for path, text in new.items() if text != pages[path]}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def benchmark(name: str) -> dict[str, Any] | None:
+    """The results of a benchmark; None before it was run."""
+    path = ROOT / "benchmarks" / "results" / f"{name}.json"
+    return read(path) if path.is_file() else None
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """Mean of what is there; None when nothing is."""
+    there = [value for value in values if value is not None]
+    return statistics.fmean(there) if there else None
+
+
+def decimal(value: float | None) -> str:
+    """One decimal, or a dash."""
+    return "–" if value is None else f"{value:.1f}"
+
+
+def machine(facts: dict[str, Any]) -> str:
+    """The machine in one sentence."""
+    gpu = facts.get("device") or facts.get("gpu")
+    on = f", {gpu}" if gpu and gpu != "cpu" else ""
+    load = facts.get("load_at_start", facts.get("load"))
+    busy = f"; load {load:.1f} when it was measured" if load else ""
+    return f"Machine: {facts['cpu']}, {facts['cores']} cores{on}{busy}."
+
+
+def main() -> None:
+    """Rewrite the pages, or check them."""
+    parser = argparse.ArgumentParser(description="Write measured figures into the documentation.")
+    parser.add_argument("--check", action="store_true", help="change nothing; fail where a page is out of date")
+    check = parser.parse_args().check
+    for path, text in (pages := outdated()).items():
+        print(f"{'out of date' if check else 'written'}: {path.relative_to(ROOT)}")
+        if not check:
+            path.write_text(text, encoding="utf-8")
+    sys.exit(1 if check and pages else 0)
+
+
+if __name__ == "__main__":
+    main()
