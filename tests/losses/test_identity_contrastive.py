@@ -40,7 +40,7 @@ def test_equals_naive_loops(rows, people, scale, seed):
 
 
 def test_same_person_is_no_negative():
-    """Captions that fit the other picture of the same person cost less when the loss knows that it is the same person."""
+    """Captions that fit the other picture of the same person cost less when the loss knows that it is that person."""
     images, swapped = torch.eye(3, dtype=torch.float64), torch.eye(3, dtype=torch.float64)[[1, 0, 2]]
     as_same = identity_contrastive(images, swapped, torch.tensor([7, 7, 8]), 5.0)
     as_strangers = identity_contrastive(images, swapped, torch.tensor([7, 9, 8]), 5.0)

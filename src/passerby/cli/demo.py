@@ -62,7 +62,8 @@ def _in_words(result: DemoResult) -> str:
     report: dict[str, Any] = dict(result.report)
     counts, total = report["counts"], report["seconds"]["total"]
     lines = [
-        f"{counts['queries']} sentences, {counts['gallery_images']:,} pictures, {counts['test_identities']} unseen people",
+        f"{counts['queries']} sentences, {counts['gallery_images']:,} pictures, "
+        f"{counts['test_identities']} unseen people",
         f"{'':42}{'R@1':>7}{'R@5':>7}{'R@10':>7}{'mAP':>7}{'mINP':>7}",
     ]
     for key, label in _ROWS.items():

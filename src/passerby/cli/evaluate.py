@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from passerby.cli.terminal import counting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from passerby.data.records import Split
+    from passerby.evaluation import Encoder, Features, Report
 
 
 def evaluate(
@@ -40,7 +46,7 @@ def evaluate(
 ) -> None:
     """Evaluate a model on a split of a data set: R@K, mAP and mINP, with intervals and protocol."""
     from passerby.data.readers import open_dataset
-    from passerby.evaluation import encode_split, evaluate_chance, evaluate_features, find_protocol
+    from passerby.evaluation import evaluate_chance, evaluate_features, find_protocol
     from passerby.retriever import load
 
     rules = find_protocol(
@@ -55,16 +61,7 @@ def evaluate(
     # Chance needs no model, and refuses a split with nothing to find before minutes are spent on encoding it.
     chance = evaluate_chance(part, rules, dataset=dataset.name)
     retriever = load(model)
-    texts = rules.query == "text"
-    first_of = {"images": 0, "captions": len(part.images)}
-    total = len(part.images) + (len(part.captions) if texts else 0)
-    with counting("encoding", "items") as count:
-        features = encode_split(
-            retriever,
-            part,
-            with_captions=texts,
-            progress=lambda kind, done, _: count(first_of[kind] + done, total, kind),
-        )
+    features = _encode(retriever, part, texts=rules.query == "text")
     reports = {
         "model": evaluate_features(
             features,
@@ -89,14 +86,33 @@ def evaluate(
     if as_json:
         plain = {key: report.as_dict() for key, report in reports.items()}
         typer.echo(json.dumps({**plain, "sheets": {name: str(path) for name, path in written.items()}}, indent=2))
-        return
+    else:
+        _show(reports, written, f"{dataset.name}, split {split}, in per cent")
 
+
+def _encode(model: Encoder, part: Split, *, texts: bool) -> Features:
+    """Encode pictures, and captions where they ask, under one bar."""
+    from passerby.evaluation import encode_split
+
+    first_of = {"images": 0, "captions": len(part.images)}
+    total = len(part.images) + (len(part.captions) if texts else 0)
+    with counting("encoding", "items") as count:
+        return encode_split(
+            model,
+            part,
+            with_captions=texts,
+            progress=lambda kind, done, _: count(first_of[kind] + done, total, kind),
+        )
+
+
+def _show(reports: Mapping[str, Report], written: Mapping[str, Path], title: str) -> None:
+    """The table, what has to be known about it, and where the sheets are."""
     from rich.console import Console
 
     from passerby.evaluation import rich_table
 
     console = Console()
-    console.print(rich_table(list(reports.values()), title=f"{dataset.name}, split {split}, in per cent"))
+    console.print(rich_table(list(reports.values()), title=title))
     for note in (*reports["model"].notes(), "in brackets: 95 % intervals, bootstrap by identity"):
         console.print(f"  {note}", style="dim", highlight=False, markup=False)
     for name, path in written.items():
