@@ -143,7 +143,7 @@ class Retriever:
         self, images: Sequence[ImageSource], batch_size: int, on_error: OnError | None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Positions (B,) and pixels (B, H, W, 3) of the readable pictures, the next batch being decoded meanwhile."""
-        read = partial(_read, size=self.preprocessing.image_size)
+        read = partial(_read, preprocessing=self.preprocessing)
         with ThreadPoolExecutor(self._threads) as pool:
 
             def submit(start: int) -> dict[int, Future[np.ndarray]]:
@@ -230,8 +230,9 @@ def _load_clip(source: Source, runtime: str, device: str, threads: int) -> Retri
     )
 
 
-def _read(image: ImageSource, size: tuple[int, int]) -> np.ndarray:
-    return resize_image(decode_image(image, at_least=size), size)
+def _read(image: ImageSource, preprocessing: Preprocessing) -> np.ndarray:
+    size = preprocessing.image_size
+    return resize_image(decode_image(image, at_least=size), size, preprocessing.interpolation)
 
 
 def _collect(futures: dict[int, Future[np.ndarray]], on_error: OnError | None) -> dict[int, np.ndarray]:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from passerby.data import images
 from passerby.data.images import decode_image, is_image_file, read_image_file, resize_image
-from passerby.errors import DataError
+from passerby.errors import ConfigError, DataError
 
 
 def picture(height=40, width=20, seed=0):
@@ -294,6 +294,17 @@ def test_resize_averages_instead_of_skipping():
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[::2] = 255
     assert np.abs(resize_image(stripes, (8, 8)).astype(int) - 127).max() <= 8
+
+
+def test_interpolation_is_pillows():
+    pixels = picture(90, 70)
+    for name, resampling in (("bilinear", Image.Resampling.BILINEAR), ("bicubic", Image.Resampling.BICUBIC)):
+        expected = np.array(Image.fromarray(pixels).resize((24, 48), resampling))
+        np.testing.assert_array_equal(resize_image(pixels, (48, 24), name), expected)
+    assert (resize_image(pixels, (48, 24)) == resize_image(pixels, (48, 24), "bilinear")).all()
+    assert (resize_image(pixels, (48, 24)) != resize_image(pixels, (48, 24), "bicubic")).any()
+    with pytest.raises(ConfigError, match="Did you mean 'bicubic'"):
+        resize_image(pixels, (48, 24), "bicubc")
 
 
 def test_image_endings(tmp_path):

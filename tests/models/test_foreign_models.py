@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from passerby.data.images import resize_image
 from passerby.errors import CheckpointError
 from passerby.models.clip_folder import read_clip
 from passerby.models.clip_formats import read_clip_parts
@@ -58,6 +60,33 @@ def test_transformers_clip_gives_the_same_vectors(tmp_path, activation, legacy_e
         expected = unit(theirs.get_text_features(ids, attention_mask=attention))
         torch.testing.assert_close(ours.model.encode_texts(ids), expected, **CLOSE)
         torch.testing.assert_close(ours.model.logit_scale, theirs.logit_scale.exp().clamp(max=100))
+
+
+def test_pictures_become_what_transformers_makes_of_them(tmp_path):
+    """Squares, because passerby squeezes a picture where CLIP's own code cuts its middle out."""
+    from transformers import CLIPImageProcessor
+
+    from passerby import load
+
+    theirs = save_transformers_clip(tmp_path)
+    processor = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32)
+    processor.save_pretrained(tmp_path)
+    rng = np.random.default_rng(0)
+    pictures = [
+        np.array(Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize((side, side)))
+        for side in (20, 32, 50, 100)
+    ]
+    with torch.no_grad():
+        pixels = [processor(picture, return_tensors="pt").pixel_values for picture in pictures]
+        expected = torch.cat([unit(theirs.get_image_features(one)) for one in pixels]).numpy()
+    vectors = load(tmp_path).encode_images(pictures)
+    assert (vectors * expected).sum(axis=1).min() > 0.999
+    read = read_clip(tmp_path).config.preprocessing
+    assert read.interpolation == "bicubic"
+    mean, std = np.array(read.mean), np.array(read.std)
+    for picture, one in zip(pictures, pixels, strict=True):
+        ours = (resize_image(picture, read.image_size, read.interpolation) / 255 - mean) / std
+        assert np.abs(ours - one[0].permute(1, 2, 0).numpy()).max() < 0.03  # two of 255 steps
 
 
 def save_open_clip(folder, quick_gelu=False, custom_text=False, mlp_ratio=4.0):

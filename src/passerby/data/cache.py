@@ -2,15 +2,19 @@
 
 Decoding and resizing cost more than a training step's share of reading, so each picture is decoded once and every
 later run maps the same file. The name of the file is a digest of what went in (paths, sizes, times of change, target
-size), so a changed picture can never meet an old cache; it is written under a temporary name and renamed when whole.
+size, interpolation), so a changed picture can never meet an old cache; it is written under a temporary name and renamed
+when whole.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +22,7 @@ import numpy as np
 from passerby.data.images import decode_image, resize_image
 from passerby.errors import DataError
 
-_FORMAT = "uint8-v1"
+_FORMAT = "uint8-v2"
 
 
 def cache_root() -> Path:
@@ -35,6 +39,7 @@ def cached_images(
     folder: Path | None = None,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    interpolation: str = "bilinear",
 ) -> np.ndarray:
     """Return all pictures at one size, decoding those that no earlier call has decoded.
 
@@ -44,25 +49,39 @@ def cached_images(
         folder: where the cache lies; `cache_root()` / "images" by default.
         workers: decoding threads; the number of cores by default.
         progress: called with (done, total) now and then.
+        interpolation: of the resize, as the image tower's preprocessing says.
 
     Shape:
         (N, height, width, 3) uint8, read-only, memory-mapped.
 
     Raises:
-        DataError: a picture is missing or cannot be decoded, or there is none; nothing is left behind.
+        DataError: a picture is missing or cannot be decoded, there is none, or the cache's disk is full; nothing is
+            left behind.
+        ConfigError: no such interpolation.
     """
     if not paths:
         raise DataError("there are no pictures to cache; the split is empty")
     folder = cache_root() / "images" if folder is None else folder
-    target = folder / f"{_digest(paths, size)}.npy"
+    target = folder / f"{_digest(paths, size, interpolation)}.npy"
     if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        _fill(target, paths, size, workers or os.cpu_count() or 1, progress)
+        temporary = target.with_name(f"{target.stem}.{os.getpid()}.tmp.npy")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            read = partial(_read, size=size, interpolation=interpolation)
+            _fill(temporary, paths, size, read, workers or os.cpu_count() or 1, progress)
+            temporary.replace(target)
+        except OSError as error:
+            raise DataError(
+                f"decoded pictures cannot be kept in {folder} ({error.strerror or error}); free some space there, or "
+                "name another folder in PASSERBY_CACHE"
+            ) from error
+        finally:
+            temporary.unlink(missing_ok=True)
     return np.load(target, mmap_mode="r")
 
 
-def _digest(paths: Sequence[Path], size: tuple[int, int]) -> str:
-    digest = hashlib.sha256(f"{_FORMAT}|{size[0]}x{size[1]}|{len(paths)}".encode())
+def _digest(paths: Sequence[Path], size: tuple[int, int], interpolation: str) -> str:
+    digest = hashlib.sha256(f"{_FORMAT}|{size[0]}x{size[1]}|{interpolation}|{len(paths)}".encode())
     for path in paths:
         try:
             status = path.stat()
@@ -74,28 +93,39 @@ def _digest(paths: Sequence[Path], size: tuple[int, int]) -> str:
     return digest.hexdigest()[:32]
 
 
+def _read(path: Path, size: tuple[int, int], interpolation: str) -> np.ndarray:
+    return resize_image(decode_image(path, at_least=size), size, interpolation)
+
+
 def _fill(
     target: Path,
     paths: Sequence[Path],
     size: tuple[int, int],
+    read: Callable[[Path], np.ndarray],
     workers: int,
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    temporary = target.with_name(f"{target.stem}.{os.getpid()}.tmp.npy")
-    try:
-        pixels = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(len(paths), *size, 3))
+    """Write all pictures; returning closes the map, which some systems want before the file is renamed."""
+    _reserve(target, len(paths) * size[0] * size[1] * 3)
+    pixels = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=(len(paths), *size, 3))
 
-        def place(index: int) -> None:
-            pixels[index] = resize_image(decode_image(paths[index], at_least=size), size)
+    def place(index: int) -> None:
+        pixels[index] = read(paths[index])
 
-        if progress is not None:
-            progress(0, len(paths))  # from here a rate can be told
-        with ThreadPoolExecutor(workers) as pool:
-            for done, _ in enumerate(pool.map(place, range(len(paths))), start=1):
-                if progress is not None and (done % 256 == 0 or done == len(paths)):
-                    progress(done, len(paths))
-        pixels.flush()
-        del pixels
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    if progress is not None:
+        progress(0, len(paths))  # from here a rate can be told
+    with ThreadPoolExecutor(workers) as pool:
+        for done, _ in enumerate(pool.map(place, range(len(paths))), start=1):
+            if progress is not None and (done % 256 == 0 or done == len(paths)):
+                progress(done, len(paths))
+    pixels.flush()
+
+
+def _reserve(target: Path, size: int) -> None:
+    """Refuse what the disk cannot hold; a map written past a full disk would end the process with a bus error.
+
+    Raises:
+        OSError: there is too little space.
+    """
+    if shutil.disk_usage(target.parent).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

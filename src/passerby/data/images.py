@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from passerby.errors import DataError
+from passerby.errors import ConfigError, DataError, nearest
 
 #: What a picture handed to passerby may be: a file, its bytes, an opened Pillow image or decoded pixels.
 ImageSource = Path | str | bytes | Image.Image | np.ndarray
@@ -43,6 +43,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _SIDEWAYS = frozenset({5, 6, 7, 8})
+_RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 def is_image_file(path: Path) -> bool:
@@ -105,16 +106,27 @@ def decode_image(source: ImageSource, at_least: tuple[int, int] | None = None, n
         return _decode(image, at_least, label, draft=True)
 
 
-def resize_image(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize to exactly (height, width), bilinear with antialiasing; the aspect ratio is not kept.
+def resize_image(pixels: np.ndarray, size: tuple[int, int], interpolation: str = "bilinear") -> np.ndarray:
+    """Resize to exactly (height, width) with antialiasing; the aspect ratio is not kept.
+
+    Args:
+        pixels: the picture.
+        size: (height, width).
+        interpolation: "bilinear" or "bicubic", whichever the tower was trained with.
 
     Shape:
         pixels: (H, W, 3) uint8 -> (height, width, 3) uint8.
+
+    Raises:
+        ConfigError: no such interpolation.
     """
+    if interpolation not in _RESAMPLING:
+        known = " or ".join(_RESAMPLING)
+        raise ConfigError(f"interpolation is {interpolation!r}; expected {known}.{nearest(interpolation, _RESAMPLING)}")
     height, width = size
     if pixels.shape[:2] == (height, width):
         return pixels
-    return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+    return np.array(Image.fromarray(pixels).resize((width, height), _RESAMPLING[interpolation]))
 
 
 def _open(encoded: bytes, label: str) -> Image.Image:

@@ -206,7 +206,8 @@ def _check(
     size = config.preprocessing.image_size
     images = [rng.integers(0, 256, (count, *size, 3), dtype=np.uint8) for count in BATCHES]
     if pictures:
-        images.append(np.stack([resize_image(decode_image(picture, at_least=size), size) for picture in pictures]))
+        way = config.preprocessing.interpolation
+        images.append(np.stack([resize_image(decode_image(picture, at_least=size), size, way) for picture in pictures]))
     texts = [_random_ids(rng, count, tokenizer.vocabulary_size, config.context_length) for count in BATCHES]
     texts.append(tokenizer.encode_batch(_SENTENCES).ids)
     return (

@@ -67,10 +67,10 @@ class Prepared:
 def prepare(
     split: Split,
     tokenizer: Tokenizer,
-    size: tuple[int, int],
+    preprocessing: Preprocessing,
     progress: Callable[[int, int], None] | None = None,
 ) -> Prepared:
-    """Decode and tokenise a split once.
+    """Decode and tokenise a split once, the pictures resized as the image tower wants them.
 
     Raises:
         DataError: a picture has no identity, or there are no captions.
@@ -83,7 +83,10 @@ def prepare(
     _, person_of = np.unique(persons, return_inverse=True)
     image_of = np.array([place[caption.image_id] for caption in split.captions], dtype=np.int64)
     pairs = Pairs(image_of, person_of.astype(np.int64))
-    pixels = cached_images([image.path for image in split.images], size, progress=progress)
+    paths = [image.path for image in split.images]
+    pixels = cached_images(
+        paths, preprocessing.image_size, progress=progress, interpolation=preprocessing.interpolation
+    )
     return Prepared(pixels, tokenizer.encode([caption.text for caption in split.captions]), pairs)
 
 
@@ -117,10 +120,10 @@ class DualEncoderTask:
         _check_length(self.model, recipe)
         self.preprocessing = self.model.preprocessing
         self.size = self.preprocessing.image_size
-        self.train = prepare(train, self.tokenizer, self.size, progress)
+        self.train = prepare(train, self.tokenizer, self.preprocessing, progress)
         selection = recipe.evaluation.selection_split
         self.selection = (
-            prepare(dataset.split(selection), self.tokenizer, self.size, progress)
+            prepare(dataset.split(selection), self.tokenizer, self.preprocessing, progress)
             if selection in dataset.splits
             else None
         )
@@ -156,7 +159,7 @@ class DualEncoderTask:
             self.train.pairs,
             self.recipe.optimisation.batch_size,
             np.random.default_rng([self.recipe.seed, epoch]),
-            self.memory.numpy() if remembered else None,
+            self.memory.cpu().numpy() if remembered else None,
             data.neighbours,
             data.captions_of,
             data.captions,
@@ -190,7 +193,8 @@ class DualEncoderTask:
         everywhere = [gather_with_gradient(narration) for narration in narrations]
         all_images, all_persons = gather_with_gradient(images), gather_with_gradient(persons)
         if self.recipe.data.sampler == "neighbours":
-            self.memory[all_persons.cpu()] = everywhere[0].detach().float().cpu()
+            self.memory = self.memory.to(device)  # once; nothing here waits for the device
+            self.memory[all_persons] = everywhere[0].detach().float()
         across = [
             identity_contrastive(images, narration, persons, scale, all_images, gathered, all_persons)
             for narration, gathered in zip(narrations, everywhere, strict=True)
