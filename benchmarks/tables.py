@@ -41,22 +41,12 @@ def demo(size: str) -> str:
     reports = [read(path) for path in sorted((ROOT / "docs" / "results").glob(f"demo-{size}-seed*.json"))]
     if not reports:
         return MISSING
-    counts, seeds = reports[0]["counts"], [report["seed"] for report in reports]
-    means = {
-        row: {key: mean([report[row].get(key) for report in reports]) for key in _FIGURES}
-        for row in _ROWS
-        if all(row in report for report in reports)
-    }
-    by_seed = ", ".join(f"{report['model']['r1']:.1f}" for report in reports)
-    several = f"mean of {len(reports)} seeds; R@1 of each: {by_seed}" if len(reports) > 1 else f"seed {seeds[0]}"
-    low, high = (mean([report["model"].get(f"r1_{edge}") for report in reports]) for edge in ("low", "high"))
-    interval = f" The 95 % interval of R@1 of one seed is about {low:.1f} to {high:.1f}." if low and high else ""
-    return (
-        f"{retrieval(means)}\n\n"
-        f"Per cent; {several}. {counts['queries']:,} sentences, {counts['gallery_images']:,} pictures of "
-        f"{counts['test_identities']:,} people who are not in the training set of {counts['train_identities']:,} "
-        f"people.{interval}"
+    counts = reports[0]["counts"]
+    about = (
+        f"{counts['queries']:,} sentences, {counts['gallery_images']:,} pictures of {counts['test_identities']:,} "
+        f"people who are not among the {counts['train_identities']:,} people of the training set"
     )
+    return over_seeds(reports, about)
 
 
 def demo_time(size: str) -> str:
@@ -73,20 +63,38 @@ def demo_time(size: str) -> str:
 
 
 def shipped() -> str:
-    """Figures of the shipped model on each of its tests."""
+    """Figures of the shipped model on each size of street, mean over the seeds that were drawn."""
     path = ROOT / "docs" / "results" / "shipped.json"
     if not path.is_file():
         return MISSING
-    parts = []
+    streets: dict[int, list[dict[str, Any]]] = {}
     for test in read(path)["tests"]:
-        row, given = test["model"], {key: test[key] for key in _ROWS if key in test}
-        low, high = row.get("r1_low"), row.get("r1_high")
-        interval = f"; 95 % interval of R@1 {low:.1f} to {high:.1f}" if low and high else ""
-        parts.append(
-            f"{test['identities']:,} unseen people, {test['images']:,} pictures, {test['queries']:,} sentences (street "
-            f"of seed {test['seed']}{interval}), per cent:\n\n{retrieval(given)}"
+        streets.setdefault(test["identities"], []).append(test)
+    return "\n\n".join(
+        over_seeds(
+            tests, f"{tests[0]['queries']:,} sentences, {tests[0]['images']:,} pictures of {people:,} unseen people"
         )
-    return "\n\n".join(parts)
+        for people, tests in streets.items()
+    )
+
+
+def over_seeds(reports: Sequence[dict[str, Any]], about: str) -> str:
+    """Retrieval figures as the mean over reports that differ in their seed, and what must be known beside them."""
+    rows = {
+        row: {key: mean([report[row].get(key) for report in reports]) for key in _FIGURES}
+        for row in _ROWS
+        if all(row in report for report in reports)
+    }
+    seeds = f"seed {reports[0]['seed']}"
+    if len(reports) > 1:
+        each = ", ".join(f"{report['model']['r1']:.1f}" for report in reports)
+        seeds = f"mean of {len(reports)} seeds, R@1 of each {each}"
+    low, high = (mean([report["model"].get(f"r1_{edge}") for report in reports]) for edge in ("low", "high"))
+    interval = (
+        "" if low is None or high is None else f" The 95 % interval of R@1 of one seed is {low:.1f} to {high:.1f}"
+    )
+    interval += " on average." if interval and len(reports) > 1 else "." if interval else ""
+    return f"{retrieval(rows)}\n\nPer cent; {seeds}. {about[0].upper()}{about[1:]}.{interval}"
 
 
 def retrieval(rows: dict[str, dict[str, Any]]) -> str:
@@ -119,7 +127,7 @@ def speed() -> str:
     if step:
         name, pair = next((name, pair) for name, pair in step.items() if isinstance(pair, dict) and "peer" in pair)
         ratio, plain = pair["times_as_fast"]["as peer"]["cpu"], pair["times_as_fast"]["as plain"]["cpu"]
-        rows.append((f"training step, {name}, beside {step['peer']}", f"{ratio:.1f} times as fast"))
+        rows.append((f"training step of {name} beside {step['peer']}", f"{ratio:.1f} times as fast"))
         rows.append(("the same beside a plain PyTorch loop", f"{plain:.1f} times as fast"))
     if render:
         pictures = render["speed"]["128x64"]["median"]
@@ -128,7 +136,8 @@ def speed() -> str:
         return MISSING
     table = "\n".join(["| what | figure |", "|---|---:|", *(f"| {what} | {figure} |" for what, figure in rows)])
     used = inference or step or render
-    return f"{table}\n\nProcessor time, so that other work on the machine counts little. {machine(used['machine'])}"
+    towers = f"Towers of the first rows: {inference['model']}. " if inference else ""
+    return f"{table}\n\n{towers}All in processor time, so that other work counts little. {machine(used['machine'])}"
 
 
 def engines() -> str:
