@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from passerby.cli.terminal import Counter, counting
+from passerby.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from passerby.studies.demo import DemoResult
 
+#: What the demo needs beyond the base install, and the extra that brings it.
+_NEEDED = {"torch": "train", "accelerate": "train", "jinja2": "train", "onnx": "export", "onnxscript": "export"}
 #: What each activity of the demo counts.
 _UNITS = {"training": "steps", "evaluating": "passes"}
 
@@ -28,6 +32,9 @@ def demo(
     """Draw a street, train on it, find unseen people by sentences, and write a report, in minutes on a CPU."""
     from passerby.cli.threads import settle_threads
 
+    for package, extra in _NEEDED.items():  # said before a street is drawn that nothing could learn
+        if find_spec(package) is None:
+            raise MissingExtraError(package, extra, "the demo")
     settle_threads()  # before torch is imported
     from passerby.studies.demo import run_demo
 

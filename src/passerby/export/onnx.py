@@ -91,9 +91,9 @@ def export_onnx(
         DataError: one of the pictures cannot be read.
         MissingExtraError: the exporter is not installed.
     """
-    for package in ("torch", "onnx", "onnxscript"):
+    for package, extra in (("torch", "train"), ("onnx", "export"), ("onnxscript", "export")):
         if not installed(package):
-            raise MissingExtraError(package, "export", "exporting to ONNX")
+            raise MissingExtraError(package, extra, "exporting to ONNX")
     if weights_dtype not in ("float32", "float16"):
         raise ConfigError(f"weights_dtype is {weights_dtype!r}; expected 'float32' or 'float16'")
     source = locate(model)
