@@ -160,6 +160,22 @@ def test_every_recipe_tower_and_reader_is_described():
     assert set(rows) == set(READERS)
 
 
+def test_the_plans_of_the_street_are_the_ones_described():
+    from passerby.data.world.street import SIZES
+
+    rows = re.findall(
+        r"^\| `(\w+)` \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| (\d+)(?: in training, (\d+) else)? \| (\w+) \|$",
+        TEXTS[ROOT / "docs" / "street.md"],
+        flags=re.MULTILINE,
+    )
+    assert [row[0] for row in rows] == list(SIZES)
+    for name, *people, views, test_views, size in rows:
+        plan = SIZES[name]
+        assert [int(count.replace(",", "")) for count in people] == [plan.train, plan.val, plan.test]
+        assert [int(views), int(test_views or views)] == [plan.train_views, plan.test_views]
+        assert size == (plan.size if isinstance(plan.size, str) else "x".join(map(str, plan.size)))
+
+
 def test_every_key_of_a_recipe_is_described():
     from passerby.training.recipe import Recipe
 
