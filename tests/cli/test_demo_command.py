@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from passerby.cli import demo as command
-from passerby.errors import ConfigError, MissingExtraError
+from passerby.errors import MissingExtraError
 from passerby.studies import demo as study
 
 ROW = {"r1": 50.0, "r5": 60.0, "r10": 70.0, "map": 40.0, "minp": 30.0}
@@ -68,8 +68,3 @@ def test_on_the_base_install_it_is_one_line(tmp_path):
     assert done.stderr.splitlines() == [
         "passerby: the demo needs the package 'torch', which is not installed; run: pip install 'passerby[train]'"
     ]
-
-
-def test_an_unknown_size_names_the_nearest(tmp_path):
-    with pytest.raises(ConfigError, match="Did you mean 'medium'"):
-        study.run_demo(tmp_path, "meduim")

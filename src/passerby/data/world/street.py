@@ -102,7 +102,7 @@ class Street:
 SIZES: Mapping[str, Street] = MappingProxyType(
     {
         "small": Street(train=1200, val=50),
-        "medium": Street(),
+        "medium": Street(train=10_000),
         "large": Street(train=20_000, val=250, test=1000, train_views=4, size="natural"),
     }
 )
