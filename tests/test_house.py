@@ -215,7 +215,7 @@ def names_in(tree: ast.Module) -> set[str]:
 def test_every_module_is_imported_or_called_by_name_in_a_test():
     """A module counts as tested when a test imports it or uses one of its public functions by name."""
     tested = set()
-    for path in (ROOT / "tests").rglob("*.py"):
+    for path in set((ROOT / "tests").rglob("*.py")) - {Path(__file__)}:
         tested |= names_in(ast.parse(path.read_text(encoding="utf-8")))
     missing = set()
     for path in MODULES:
