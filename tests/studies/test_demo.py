@@ -12,14 +12,14 @@ from passerby.data.readers import open_dataset
 from passerby.data.world import street as plan
 from passerby.data.world import writing
 from passerby.data.world.street import Street, queries
-from passerby.errors import ConfigError
+from passerby.errors import ConfigError, PasserbyError
 from passerby.gallery import Gallery
 from passerby.studies import demo
 from passerby.studies.demo import DemoSize, run_demo
 from passerby.training import run as training
 
 #: Small pictures of few people, and every knob turned towards learning fast instead of learning well.
-STREET = Street(train=1000, val=8, test=20, train_views=2, test_views=2, size=(64, 32))
+STREET = Street(train=1500, val=8, test=40, train_views=2, test_views=2, size=(64, 32))
 CHANGES = (
     "data.image_size=[64, 32]",
     "data.sampler=identities",
@@ -29,62 +29,59 @@ CHANGES = (
     "model.tokenizer.vocabulary=500",
     "augmentation.shift=0.03",
     "augmentation.colour=0.05",
-    "optimisation.epochs=4",
+    "optimisation.epochs=5",
     "optimisation.batch_size=32",
-    "optimisation.learning_rate=2.0e-3",
-    "optimisation.ema=0.9",
+    "optimisation.learning_rate=1.5e-3",
+    "optimisation.ema=0.95",
 )
 ROWS = ("model", "ceiling", "colour_baseline", "chance", "image_to_image")
 FIGURES = ("r1", "r5", "r10", "map", "minp")
 STAGES = ("street", "train", "export", "evaluate", "gallery", "search", "report", "total")
 
 
-@pytest.fixture(scope="module")
-def miniature():
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(plan, "SIZES", MappingProxyType({"miniature": STREET}))
-        patched.setattr(demo, "SIZES", MappingProxyType({"miniature": DemoSize("miniature", "street", CHANGES)}))
-        yield
-
-
-@pytest.fixture(scope="module")
-def finished(miniature, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("demo")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("PASSERBY_CACHE", str(tmp_path_factory.mktemp("cache")))
-        told = []
-        result = run_demo(folder, "miniature", announce=lambda activity, *_: told.append(activity))
-    assert {"drawing the street", "decoding", "training", "filling the gallery"} <= set(told)
-    return result
+@pytest.fixture
+def miniature(monkeypatch):
+    monkeypatch.setattr(plan, "SIZES", MappingProxyType({"miniature": STREET}))
+    monkeypatch.setattr(demo, "SIZES", MappingProxyType({"miniature": DemoSize("miniature", "street", CHANGES)}))
 
 
 @pytest.mark.slow
-def test_it_learns_far_beyond_chance(finished):
-    report = finished.report
-    assert report["chance"]["r1"] == pytest.approx(5)
-    assert report["model"]["r1"] >= 4 * report["chance"]["r1"]
-    assert report["model"]["map"] >= 2 * report["chance"]["map"]
+def test_from_a_street_to_the_right_person(miniature, tmp_path, monkeypatch):
+    """One test, because a minute of training is spent once; each check has a name of its own below."""
+    told = []
+    finished = run_demo(tmp_path, "miniature", announce=lambda activity, *_: told.append(activity))
+    assert {"drawing the street", "decoding", "training", "filling the gallery"} <= set(told)
+    it_learned_far_beyond_chance(finished.report)
+    a_search_finds_the_right_person(finished)
+    the_report_says_everything(json.loads((tmp_path / "report.json").read_text(encoding="utf-8")))
+    the_page_needs_no_other_file(finished)
+    again_it_makes_nothing_anew_and_says_the_same(finished, monkeypatch)
+    another_seed_in_the_same_folder_is_refused(finished)
+
+
+def it_learned_far_beyond_chance(report):
+    """Three seeds reached FIGURES_SEEN times chance; a model that learned nothing stays near one."""
+    assert report["chance"]["r1"] == pytest.approx(2.5)
+    assert report["model"]["r1"] >= 5 * report["chance"]["r1"]
+    assert report["model"]["map"] >= 3 * report["chance"]["map"]
     assert report["image_to_image"]["r1"] >= 4 * report["chance"]["r1"]
     assert report["ceiling"]["r1"] > report["model"]["r1"]
 
 
-@pytest.mark.slow
-def test_a_search_finds_the_right_person(finished):
+def a_search_finds_the_right_person(finished):
     """The gallery on the disk, opened anew, answers the sentences of the test as the report says."""
     asked = queries(open_dataset(f"rstpreid:{finished.folder / 'street'}").split("test"))
     with Gallery.open(finished.folder / "gallery") as gallery:
-        assert len(gallery) == len(asked.images) == 40
+        assert len(gallery) == len(asked.images) == 80
         answers = [[hit.person for hit in gallery.search(one.text, k=10)] for one in asked.captions]
     pairs = list(zip(asked.captions, answers, strict=True))
     first = 100 * sum(found[0] == one.person_id for one, found in pairs) / len(pairs)
     among_ten = 100 * sum(one.person_id in found for one, found in pairs) / len(pairs)
-    assert first == pytest.approx(finished.report["model"]["r1"], abs=2.6)  # one near tie in forty may fall otherwise
+    assert first == pytest.approx(finished.report["model"]["r1"], abs=2.6)  # two near ties may fall otherwise
     assert among_ten == pytest.approx(finished.report["model"]["r10"], abs=2.6)
 
 
-@pytest.mark.slow
-def test_the_report_says_everything(finished):
-    report = json.loads((finished.folder / "report.json").read_text(encoding="utf-8"))
+def the_report_says_everything(report):
     for row in ROWS:
         for figure in FIGURES:
             assert 0 <= report[row][figure] <= 100
@@ -94,43 +91,41 @@ def test_the_report_says_everything(finished):
         assert set(seconds) == {"wall", "cpu"}
         assert min(seconds.values()) >= 0
     assert report["seconds"]["train"]["cpu"] > 1
-    assert "selected on val" in report["protocol"]["text_to_image"]
+    assert "text to image" in report["protocol"]["text_to_image"]
+    assert "val" in report["protocol"]["text_to_image"]
     assert report["seed"] == 0
     assert {"passerby", "numpy", "torch"} <= set(report["versions"])
     assert report["counts"] == {
-        "train_identities": 1000, "train_images": 2000, "test_identities": 20, "gallery_images": 40, "queries": 40
+        "train_identities": 1500, "train_images": 3000, "test_identities": 40, "gallery_images": 80, "queries": 80
     }  # fmt: skip
 
 
-@pytest.mark.slow
-def test_the_page_needs_no_other_file(finished):
+def the_page_needs_no_other_file(finished):
     page = finished.page.read_text(encoding="utf-8")
     assert finished.page == finished.folder / "report.html"
     assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:|#)[^"']+""", page)
-    assert not re.findall(r"url\((?!['\"]?data:|['\"]?#)", page)
-    assert page.count("data:image/") >= 5 + 2  # five answers and more, the street, the curves
+    assert not re.findall(r"""url\((?!["']?(?:data:|#))""", page)
+    assert page.count("data:image/") >= 5 + 2  # the hits of five answers, the street, the curves
     assert f"{finished.report['model']['r1']:.1f}" in page
 
 
-@pytest.mark.slow
-def test_again_it_makes_nothing_anew_and_says_the_same(finished, monkeypatch):
+def again_it_makes_nothing_anew_and_says_the_same(finished, monkeypatch):
     def again(*_, **__):
         pytest.fail("a finished stage was run again")
 
-    monkeypatch.setattr(writing, "_draw_all", again)
-    monkeypatch.setattr(training, "run_recipe", again)
-    monkeypatch.setattr("passerby.export.onnx.export_onnx", again)
-    repeated = run_demo(finished.folder, "miniature").report
+    with monkeypatch.context() as patched:
+        patched.setattr(writing, "_draw_all", again)
+        patched.setattr(training, "run_recipe", again)
+        patched.setattr("passerby.export.onnx.export_onnx", again)
+        repeated = run_demo(finished.folder, "miniature").report
     for part in (*ROWS, "counts", "protocol", "training", "versions", "seed"):
         assert repeated[part] == finished.report[part], part
 
 
-@pytest.mark.slow
-def test_another_seed_in_the_same_folder_is_refused(finished):
+def another_seed_in_the_same_folder_is_refused(finished):
     before = (finished.folder / "report.json").read_bytes()
-    with pytest.raises(Exception, match="street") as caught:
+    with pytest.raises(PasserbyError, match="street"):
         run_demo(finished.folder, "miniature", seed=1)
-    assert type(caught.value).__module__ == "passerby.errors"
     assert (finished.folder / "report.json").read_bytes() == before
 
 

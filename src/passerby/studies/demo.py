@@ -63,7 +63,7 @@ class DemoSize:
 
 SIZES: Mapping[str, DemoSize] = MappingProxyType(
     {
-        "small": DemoSize("small", "street", ("optimisation.epochs=4",)),
+        "small": DemoSize("small", "street", ("optimisation.epochs=5",)),
         "medium": DemoSize("medium", "street"),
         "large": DemoSize("large", "street-large"),
     }

@@ -55,7 +55,7 @@ class Street:
     """
 
     seed: int = 0
-    train: int = 6000
+    train: int = 9_000
     val: int = 100
     test: int = 250
     train_views: int = 2
@@ -101,8 +101,8 @@ class Street:
 #: The named sizes: for a look, for the two-core demo, for a GPU.
 SIZES: Mapping[str, Street] = MappingProxyType(
     {
-        "small": Street(train=1200, val=50),
-        "medium": Street(train=10_000),
+        "small": Street(train=2_000, val=50),
+        "medium": Street(),
         "large": Street(train=20_000, val=250, test=1000, train_views=4, size="natural"),
     }
 )
