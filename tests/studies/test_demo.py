@@ -60,7 +60,7 @@ def test_from_a_street_to_the_right_person(miniature, tmp_path, monkeypatch):
 
 
 def it_learned_far_beyond_chance(report):
-    """Three seeds reached FIGURES_SEEN times chance; a model that learned nothing stays near one."""
+    """Seeds 0 and 1 reached 12 and 15 times chance at rank one; a model that learned nothing stays near one."""
     assert report["chance"]["r1"] == pytest.approx(2.5)
     assert report["model"]["r1"] >= 5 * report["chance"]["r1"]
     assert report["model"]["map"] >= 3 * report["chance"]["map"]
