@@ -201,7 +201,7 @@ def rewrite(folder, change):
     [
         (
             lambda t: t.update({"text_projection.weight": np.zeros((3, 4), np.float32)}),
-            r"'text_projection.weight' has shape \(3, 4\), the configuration asks for \(32, 48\)",
+            r"'text_projection.weight' has shape \(3, 4\), the configuration asks for \(32, 120\)",
         ),
         (lambda t: t.pop("log_scale"), r"lacks 1 weights \(first: log_scale\)"),
         (lambda t: t.update(extra=np.zeros(1, np.float32)), r"brings 1 unknown ones \(first: extra\)"),

@@ -94,7 +94,7 @@ def test_no_queries_at_all_are_refused():
 
 
 def test_named_sizes_keep_the_standard_test():
-    assert SIZES["medium"].images == 13_400
+    assert SIZES["medium"] == Street()
     assert all((one.test, one.test_views) in ((250, 4), (1000, 4)) for one in SIZES.values())
     with pytest.raises(ConfigError, match="Did you mean 'medium'"):
         street_of_size("medum")
