@@ -60,7 +60,7 @@ def test_from_a_street_to_the_right_person(miniature, tmp_path, monkeypatch):
 
 
 def it_learned_far_beyond_chance(report):
-    """Seeds 0 and 1 reached 12 and 15 times chance at rank one; a model that learned nothing stays near one."""
+    """Seeds 0, 1 and 2 reached 12, 15 and 11 times chance at rank one; a model that learned nothing stays near one."""
     assert report["chance"]["r1"] == pytest.approx(2.5)
     assert report["model"]["r1"] >= 5 * report["chance"]["r1"]
     assert report["model"]["map"] >= 3 * report["chance"]["map"]
@@ -85,7 +85,8 @@ def the_report_says_everything(report):
     for row in ROWS:
         for figure in FIGURES:
             assert 0 <= report[row][figure] <= 100
-            assert report[row][f"{figure}_low"] <= report[row][figure] <= report[row][f"{figure}_high"]
+            low, high = report[row][f"{figure}_low"], report[row][f"{figure}_high"]
+            assert low - 0.001 <= report[row][figure] <= high + 0.001  # the bounds are rounded
     assert tuple(report["seconds"]) == STAGES
     for seconds in report["seconds"].values():
         assert set(seconds) == {"wall", "cpu"}
