@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import platform
 import statistics
 import time
@@ -117,7 +118,9 @@ def run_demo(folder: Path, size: str = "medium", seed: int = 0, announce: Announ
         report = _as_json(size, seed, dataset, asked, reports, training, search)
         pictures = _pictures(folder, root, sheets, answers)
     report["seconds"] = stages.with_total()
-    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    from passerby.training.state import write_text
+
+    write_text(folder / "report.json", json.dumps(report, indent=2) + "\n")
     return DemoResult(folder, write_report(folder, report, pictures), report)
 
 
@@ -138,6 +141,7 @@ def _train(size: DemoSize, seed: int, dataset: Dataset, folder: Path, tell: Anno
     if facts.is_file() and (folder / "recipe.yaml").read_text(encoding="utf-8") == recipe.to_yaml():
         return json.loads(facts.read_text(encoding="utf-8"))
     from passerby.training.run import run_recipe
+    from passerby.training.state import write_text
 
     result = run_recipe(
         recipe,
@@ -147,7 +151,7 @@ def _train(size: DemoSize, seed: int, dataset: Dataset, folder: Path, tell: Anno
         lambda done, total: tell("decoding", done, total, ""),
     )
     described = _training_facts(recipe, folder, result)
-    facts.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    write_text(facts, json.dumps(described, indent=2) + "\n")
     return described
 
 
@@ -284,12 +288,15 @@ _NEXT = [
 
 
 def _figures(report: Report) -> dict[str, float | None]:
-    plain = report.as_dict()
-    bounds = report.intervals
-    row: dict[str, Any] = {key: plain[key] for key in FIGURES}
+    """Percentages with their intervals, to a thousandth; None where there is nothing to measure."""
+    row: dict[str, float | None] = {key: _rounded(report.figures[key]) for key in FIGURES}
     for key in FIGURES:
-        row[f"{key}_low"], row[f"{key}_high"] = (round(float(edge), 3) for edge in bounds[key])
+        row[f"{key}_low"], row[f"{key}_high"] = (_rounded(edge) for edge in report.intervals[key])
     return row
+
+
+def _rounded(value: float) -> float | None:
+    return round(float(value), 3) if math.isfinite(value) else None
 
 
 def _pictures(folder: Path, root: Path, sheets: Mapping[str, Path], answers: list[dict[str, Any]]) -> dict[str, Any]:
