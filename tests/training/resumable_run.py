@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import nn
 
 from passerby.training.loop import train
@@ -73,7 +74,8 @@ def recipe(**optimisation):
 
 
 def run(folder, delay=0.0, save_every_s=0.0, on_progress=None, **optimisation):
-    accelerator = Accelerator(cpu=True)
+    AcceleratorState._reset_state()  # an earlier test of this process may have left another number format
+    accelerator = Accelerator(cpu=True, mixed_precision="no")
     return train(LinearTask(delay), recipe(**optimisation), Path(folder), accelerator, on_progress, save_every_s)
 
 
