@@ -17,20 +17,8 @@ import pytest
 from PIL import Image
 
 from colour_encoder import ColourEncoder, all_bytes, jpeg, person, write_people
-from passerby.cli import app
 from passerby.gallery import Gallery
 from passerby.gallery import gallery as gallery_module
-
-
-@pytest.fixture
-def call(capsys):
-    def command(*arguments):
-        with pytest.raises(SystemExit) as end:
-            app.main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return end.value.code, printed.out, printed.err
-
-    return command
 
 
 @pytest.fixture

@@ -14,23 +14,11 @@ import pytest
 from PIL import Image
 
 from colour_encoder import ColourEncoder, jpeg, person, write_people
-from passerby.cli import app
 
 
 @pytest.fixture(autouse=True)
 def colour_model(monkeypatch):
     monkeypatch.setattr("passerby.gallery.gallery._load", lambda name: ColourEncoder(name=name))
-
-
-@pytest.fixture
-def call(capsys):
-    def command(*arguments):
-        with pytest.raises(SystemExit) as end:
-            app.main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return end.value.code, printed.out, printed.err
-
-    return command
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ PARTS = (
 #: Label value of each part name.
 PART_LABEL = MappingProxyType({name: label for label, name in enumerate(PARTS)})
 
-#: Colour name -> sRGB in 0..255: sixteen colours that people name without thinking.
+#: Colour name -> sRGB in 0..255: seventeen colours that people name without thinking.
 COLOURS: MappingProxyType[str, tuple[int, int, int]] = MappingProxyType(
     {
         "black": (28, 28, 32),
