@@ -6,7 +6,6 @@ import sys
 import time
 
 from colour_encoder import ColourEncoder
-
 from passerby.gallery import Gallery, indexing
 
 

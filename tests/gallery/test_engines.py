@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from colour_encoder import all_bytes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from colour_encoder import all_bytes
 from passerby.errors import ConfigError, GalleryError
 from passerby.gallery import exact
 from passerby.gallery.engine import ENGINES, create_engine, open_engine, parse_address

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from colour_encoder import COLOURS, ColourEncoder, all_bytes, jpeg, person, write_people
 from PIL import Image
 
+from colour_encoder import COLOURS, ColourEncoder, all_bytes, jpeg, person, write_people
 from passerby.data.records import PersonImage
 from passerby.errors import CheckpointError, ConfigError, DataError, GalleryError
 from passerby.gallery import Gallery, indexing
