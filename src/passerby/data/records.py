@@ -47,13 +47,21 @@ class Caption:
 class Split:
     """The images and captions of one split, in a fixed order.
 
+    Attributes:
+        name: of the split, such as "train".
+        images: all its pictures, those that ask included.
+        captions: all its sentences.
+        query_ids: ids of the pictures that ask and are never searched, as in Market-1501's `query/`. Empty: a data set
+            makes no such difference, and every picture may ask all others.
+
     Raises:
-        DataError: an image id occurs twice, or a caption describes an image that the split does not have.
+        DataError: an image id occurs twice, or a caption or a query id names an image that the split does not have.
     """
 
     name: str
     images: tuple[PersonImage, ...]
     captions: tuple[Caption, ...] = ()
+    query_ids: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         known = {image.image_id for image in self.images}
@@ -65,6 +73,9 @@ class Split:
                     f"split {self.name!r} has a caption for the image {caption.image_id!r}, which it does not list: "
                     f"{caption.text[:60]!r}"
                 )
+        strangers = [query for query in self.query_ids if query not in known]
+        if strangers:
+            raise DataError(f"split {self.name!r} asks with the image {strangers[0]!r}, which it does not list")
 
     @property
     def identities(self) -> tuple[int, ...]:
