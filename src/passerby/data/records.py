@@ -53,6 +53,8 @@ class Split:
         captions: all its sentences.
         query_ids: ids of the pictures that ask and are never searched, as in Market-1501's `query/`. Empty: a data set
             makes no such difference, and every picture may ask all others.
+        provenance: where the split comes from when it is not the data set's own, such as "200 people held out of
+            train, seed 0"; empty for the data set's own.
 
     Raises:
         DataError: an image id occurs twice, or a caption or a query id names an image that the split does not have.
@@ -62,6 +64,7 @@ class Split:
     images: tuple[PersonImage, ...]
     captions: tuple[Caption, ...] = ()
     query_ids: tuple[str, ...] = ()
+    provenance: str = ""
 
     def __post_init__(self) -> None:
         known = {image.image_id for image in self.images}

@@ -1,40 +1,84 @@
 """Readers: one file per public data set, each turning the set's own files into records.
 
-A data set is named as NAME:ROOT, for example ``rstpreid:data/RSTPReid``. The reader's module is imported only when
-its data set is opened.
+A data set is named as NAME:ROOT, for example ``rstpreid:data/RSTPReid``. What can be read in more than one way, such
+as CUHK03 with drawn or detected boxes, has a name for each way, so that a report that carries the name carries the
+choice. The reader's module is imported only when its data set is opened.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from passerby.data.records import Dataset
 from passerby.errors import DataError, nearest
 
-#: Name of a data set -> the module whose `read(root)` opens it.
-READERS: Mapping[str, str] = MappingProxyType({"rstpreid": "passerby.data.readers.rstpreid"})
+if TYPE_CHECKING:
+    from passerby.data.readers.source import Source
 
 
-def open_dataset(source: str) -> Dataset:
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How one name is read.
+
+    Attributes:
+        module: in this package; its `read(root, **options)` gives records, its `source(root, **options)` what the
+            files say.
+        options: what makes this name differ from others of the same module.
+        takes: what the part after the colon must be: "folder" or "file".
+    """
+
+    module: str
+    options: Mapping[str, str | int | bool] = field(default_factory=dict)
+    takes: str = "folder"
+
+
+#: Name of a data set, or of a variant of it -> its reader.
+READERS: Mapping[str, Reader] = MappingProxyType({"rstpreid": Reader("rstpreid")})
+
+
+def open_dataset(address: str) -> Dataset:
     """Open a data set by NAME:ROOT.
 
     Args:
-        source: a name of `READERS`, a colon, and the folder of the data set.
+        address: a name of `READERS`, a colon, and the folder or file of the data set.
 
     Raises:
         DataError: not of that form, an unknown name, no such folder, or whatever the reader finds wrong in it.
     """
-    name, colon, folder = source.partition(":")
-    if not colon or not folder:
-        raise DataError(f"{source!r} names no data set; expected NAME:ROOT, for example rstpreid:data/RSTPReid")
+    name, colon, place = address.partition(":")
+    if not colon or not place:
+        raise DataError(f"{address!r} names no data set; expected NAME:ROOT, for example rstpreid:data/RSTPReid")
+    reader, root = _resolve(name, Path(place).expanduser())
+    return import_module(f"{__name__}.{reader.module}").read(root, **reader.options)
+
+
+def open_source(name: str, root: Path) -> Source:
+    """Parse a data set's files without judging them, for `passerby data check`.
+
+    Args:
+        name: a name of `READERS`.
+        root: the folder or file of the data set.
+
+    Raises:
+        DataError: an unknown name, no such folder, or files that cannot be parsed.
+    """
+    reader, root = _resolve(name, root.expanduser())
+    return import_module(f"{__name__}.{reader.module}").source(root, **reader.options)
+
+
+def _resolve(name: str, root: Path) -> tuple[Reader, Path]:
     if name not in READERS:
         raise DataError(f"no reader for the data set {name!r}; there is {', '.join(READERS)}.{nearest(name, READERS)}")
-    root = Path(folder).expanduser()
+    reader = READERS[name]
     if not root.exists():
-        raise DataError(f"no such folder: {root}; expected the folder of the data set {name}")
-    if not root.is_dir():
+        raise DataError(f"no such {reader.takes}: {root}; expected the {reader.takes} of the data set {name}")
+    if reader.takes == "folder" and not root.is_dir():
         raise DataError(f"{root} is a file; expected the folder of the data set {name}")
-    return import_module(READERS[name]).read(root)
+    if reader.takes == "file" and not root.is_file():
+        raise DataError(f"{root} is a folder; expected the file that lists the data set {name}")
+    return reader, root
