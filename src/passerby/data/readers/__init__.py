@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from passerby.data.records import Dataset
+from passerby.data.splitting import hold_out
 from passerby.errors import DataError, nearest
 
 if TYPE_CHECKING:
@@ -30,15 +31,33 @@ class Reader:
             files say.
         options: what makes this name differ from others of the same module.
         takes: what the part after the colon must be: "folder" or "file".
+        held_out: so many people of train become val, for data sets that have no val split of their own.
     """
 
     module: str
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
     takes: str = "folder"
+    held_out: int = 0
 
 
 #: Name of a data set, or of a variant of it -> its reader.
-READERS: Mapping[str, Reader] = MappingProxyType({"rstpreid": Reader("rstpreid")})
+READERS: Mapping[str, Reader] = MappingProxyType(
+    {
+        "rstpreid": Reader("rstpreid"),
+        "cuhk-pedes": Reader("cuhk_pedes"),
+        "cuhk-pedes-proofread": Reader("cuhk_pedes", {"proofread": True}),
+        "icfg-pedes": Reader("icfg_pedes"),
+        "icfg-pedes-val": Reader("icfg_pedes", held_out=200),
+        "flickr30k": Reader("flickr30k"),
+        "flickr30k-8020": Reader("flickr30k", {"kaggle": True}),
+        "flickr8k": Reader("flickr8k"),
+        "flickr8k-8020": Reader("flickr8k", {"by_seed": True}),
+        "folders": Reader("own_folders"),
+        "flat": Reader("own_folders", {"people": False}),
+        "csv": Reader("own_list", {"form": "csv"}, takes="file"),
+        "jsonl": Reader("own_list", {"form": "jsonl"}, takes="file"),
+    }
+)
 
 
 def open_dataset(address: str) -> Dataset:
@@ -54,11 +73,12 @@ def open_dataset(address: str) -> Dataset:
     if not colon or not place:
         raise DataError(f"{address!r} names no data set; expected NAME:ROOT, for example rstpreid:data/RSTPReid")
     reader, root = _resolve(name, Path(place).expanduser())
-    return import_module(f"{__name__}.{reader.module}").read(root, **reader.options)
+    dataset = import_module(f"{__name__}.{reader.module}").read(root, **reader.options)
+    return hold_out(dataset, name, reader.held_out) if reader.held_out else dataset
 
 
 def open_source(name: str, root: Path) -> Source:
-    """Parse a data set's files without judging them, for `passerby data check`.
+    """Parse a data set's files without judging them, for `passerby data check`; splits are the files' own.
 
     Args:
         name: a name of `READERS`.

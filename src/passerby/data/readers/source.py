@@ -79,6 +79,7 @@ class Source:
         licence: the terms of use, in one line.
         published: counts of each split as published; empty: nothing to compare with.
         captioned: True where each picture must have a sentence.
+        own: True for a user's own list, which may name pictures anywhere.
         provenance: split -> where it comes from, for splits that are not the files' own.
         notes: what a user of this data set should know, a line each.
     """
@@ -92,6 +93,7 @@ class Source:
     licence: str = "unknown"
     published: Mapping[str, Counts] = field(default_factory=dict)
     captioned: bool = False
+    own: bool = False
     provenance: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -162,8 +164,8 @@ def repeated(source: Source) -> dict[str, int]:
 
 
 def outside(source: Source) -> list[str]:
-    """Listed paths that lead out of the folder of pictures."""
-    return [row.image for row in source.rows if leads_out(row.image)]
+    """Paths of a downloaded list that lead out of the folder of pictures."""
+    return [] if source.own else [row.image for row in source.rows if leads_out(row.image)]
 
 
 def leads_out(image: str) -> bool:
@@ -176,7 +178,7 @@ def missing(source: Source) -> list[str]:
     """Listed pictures that are not on the disk; each folder is read once instead of asking for each file."""
     wanted: dict[Path, list[SourceRow]] = {}
     for row in source.rows:
-        if not leads_out(row.image):
+        if source.own or not leads_out(row.image):
             wanted.setdefault((source.pictures / row.image).parent, []).append(row)
     absent = []
     for folder, rows in wanted.items():
