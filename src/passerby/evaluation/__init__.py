@@ -5,17 +5,19 @@ report.r1, report.to_json()
 """
 
 from passerby.evaluation.evaluate import (
-    Task,
     evaluate,
     evaluate_chance,
     evaluate_features,
     evaluate_scores,
-    query_vectors,
-    set_up,
+    rank_task,
+    score_blocks,
 )
 from passerby.evaluation.features import Encoder, Features, encode_split
 from passerby.evaluation.protocol import PROTOCOLS, Protocol, find_protocol
-from passerby.evaluation.report import FIGURES, Report, markdown_table, rich_table
+from passerby.evaluation.report import FIGURES, Report
+from passerby.evaluation.scoring import Scoring, dot_product
+from passerby.evaluation.tables import latex_rows, markdown_table, rich_table
+from passerby.evaluation.task import Task, gallery_vectors, query_vectors, set_up
 
 __all__ = [
     "FIGURES",
@@ -24,15 +26,21 @@ __all__ = [
     "Features",
     "Protocol",
     "Report",
+    "Scoring",
     "Task",
+    "dot_product",
     "encode_split",
     "evaluate",
     "evaluate_chance",
     "evaluate_features",
     "evaluate_scores",
     "find_protocol",
+    "gallery_vectors",
+    "latex_rows",
     "markdown_table",
     "query_vectors",
+    "rank_task",
     "rich_table",
+    "score_blocks",
     "set_up",
 ]

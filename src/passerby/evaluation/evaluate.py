@@ -3,102 +3,26 @@
 `evaluate` encodes a split once and judges it; `evaluate_features` and `evaluate_scores` judge what is already there
 (several protocols on one encoding, an oracle, a baseline), and `evaluate_chance` says what knowing nothing reaches.
 
-Axes: Q queries, N images (the gallery), C captions.
+Axes: Q queries, G gallery items, N images, C captions.
 """
 
 from __future__ import annotations
 
-import platform
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-import passerby
 from passerby.data.records import Split
-from passerby.errors import DataError
-from passerby.evaluation.features import Encoder, Features, Progress, encode_split
+from passerby.errors import ConfigError, DataError
+from passerby.evaluation.features import Encoder, Features, Progress, Vectors, encode_split
+from passerby.evaluation.judging import Stamp, judge
 from passerby.evaluation.protocol import Protocol
-from passerby.evaluation.report import FIGURES, Report
-from passerby.metrics import (
-    Relevance,
-    TieGroups,
-    Ties,
-    average_precision,
-    hits_at,
-    identity_bootstrap,
-    inverse_negative_penalty,
-    mean_over_queries,
-    rank_at_random,
-    rank_features,
-    rank_scores,
-    relevance_from_labels,
-)
-
-Integers: TypeAlias = "NDArray[np.int64]"
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """Queries and gallery of a split under a protocol.
-
-    Attributes:
-        split: the pictures and sentences.
-        protocol: the rules.
-        rows: (Q,) which captions, or which images, of the split ask.
-        people: (Q,) the identity that each query asks for.
-        relevance: hits and junk of each query; the gallery is all images of the split, in its order.
-    """
-
-    split: Split
-    protocol: Protocol
-    rows: Integers
-    people: Integers
-    relevance: Relevance
-
-
-def set_up(split: Split, protocol: Protocol) -> Task:
-    """Lay out who asks, who is searched and what is a hit.
-
-    Captions and pictures of nobody known do not ask; a caption without an identity asks for the one of its picture.
-    Junk pictures neither ask nor count.
-
-    Raises:
-        DataError: the split is another than the protocol reports, or no query with a hit is left.
-    """
-    if split.name != protocol.report_split:
-        raise DataError(
-            f"the protocol reports the split {protocol.report_split!r}, but was given the split {split.name!r}"
-        )
-    place = {image.image_id: number for number, image in enumerate(split.images)}
-    owner = np.array([-1 if image.person_id is None else image.person_id for image in split.images], np.int64)
-    junk = np.array([image.junk for image in split.images], bool)
-    if protocol.query == "text":
-        pictured = np.array([place[caption.image_id] for caption in split.captions], np.int64)
-        named = [caption.person_id for caption in split.captions]
-        wanted = np.array(
-            [owner[at] if who is None else who for at, who in zip(pictured, named, strict=True)], np.int64
-        )
-        rows = np.flatnonzero(wanted >= 0)
-    else:
-        pictured, wanted = np.arange(len(owner)), owner
-    rows = np.flatnonzero((wanted >= 0) & ~junk[pictured])
-    cameras = _camera_numbers(split) if protocol.same_camera == "junk" else None
-    relevance = relevance_from_labels(
-        wanted[rows],
-        owner,
-        ignored=junk,
-        itself=rows if protocol.query == "image" else None,
-        query_cameras=None if cameras is None else cameras[pictured[rows]],
-        gallery_cameras=cameras,
-    )
-    if not len(relevance.positives):
-        raise DataError(
-            f"split {split.name!r} has {len(split.images)} images and {len(split.captions)} captions, but no query "
-            f"that has anything to find under the protocol: {protocol.describe()}"
-        )
-    return Task(split, protocol, rows, wanted[rows], relevance)
+from passerby.evaluation.report import Report
+from passerby.evaluation.scoring import Scoring, dot_product
+from passerby.evaluation.task import Task, gallery_vectors, query_vectors, set_up
+from passerby.metrics import TieGroups, rank_at_random, rank_blocks, rank_scores, rank_single_shot
 
 
 def evaluate(
@@ -109,7 +33,10 @@ def evaluate(
     name: str = "model",
     dataset: str = "",
     fingerprint: str | None = None,
+    trained_on: str | None = None,
     seed: int = 0,
+    scoring: Scoring | None = None,
+    flip: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Encode a split and report what the encoder finds in it.
@@ -121,15 +48,30 @@ def evaluate(
         name: label of the report's row.
         dataset: name of the data set, for the report.
         fingerprint: of the checkpoint, for the report.
-        seed: of the bootstrap.
+        trained_on: what the checkpoint says it learned from, for the report's warnings.
+        seed: of the bootstrap and of drawn galleries.
+        scoring: how queries score the gallery; by the dot product where nothing is said.
+        flip: True adds the vector of each picture's mirror to its own.
         progress: called while encoding.
 
     Raises:
         DataError: the split has nothing to find, or a vector is not finite or not of unit length.
+        ConfigError: the protocol pools pictures of a query, which needs `pool_queries` and `evaluate_features`.
     """
     set_up(split, protocol)  # a split with nothing to find is refused before minutes are spent on it
-    features = encode_split(encoder, split, with_captions=protocol.query == "text", progress=progress)
-    return evaluate_features(features, split, protocol, name=name, dataset=dataset, fingerprint=fingerprint, seed=seed)
+    with_captions = "text" in (protocol.query, protocol.gallery)
+    features = encode_split(encoder, split, with_captions=with_captions, flip=flip, progress=progress)
+    return evaluate_features(
+        features,
+        split,
+        protocol,
+        name=name,
+        dataset=dataset,
+        fingerprint=fingerprint,
+        trained_on=trained_on,
+        seed=seed,
+        scoring=scoring,
+    )
 
 
 def evaluate_features(
@@ -140,42 +82,96 @@ def evaluate_features(
     name: str = "model",
     dataset: str = "",
     fingerprint: str | None = None,
+    trained_on: str | None = None,
     seed: int = 0,
+    scoring: Scoring | None = None,
 ) -> Report:
     """Report on a split that is already encoded.
 
     Args: as `evaluate`; `features` come from `encode_split` of the same split.
 
     Raises:
-        DataError: the features are not those of the split, or the split has nothing to find.
+        DataError: the features are not those of the split or not finite, or the split has nothing to find.
+        ConfigError: the protocol pools pictures of a query, and the features hold no pooled vectors.
     """
-    task = set_up(split, protocol)
-    groups = rank_features(query_vectors(features, task), features.images, task.relevance)
-    return _report(groups, task, name, dataset, fingerprint, seed)
+    task, chosen = set_up(split, protocol), scoring or dot_product()
+    stamp = Stamp(name, dataset, fingerprint, seed, trained_on, chosen.name, chosen.transductive, flip=features.flipped)
+    return judge(rank_task(features, task, chosen, seed=seed), task, stamp)
+
+
+def rank_task(features: Features, task: Task, scoring: Scoring, *, seed: int = 0) -> list[TieGroups]:
+    """Rank the gallery of a task for all its queries; several groups are draws of the gallery.
+
+    Args:
+        features: of the task's split.
+        task: from `set_up`.
+        scoring: how queries score the gallery.
+        seed: of drawn galleries.
+
+    Raises:
+        DataError: the features are not those of the split, or a score is not finite.
+    """
+    scores = partial(score_blocks, query_vectors(features, task), gallery_vectors(features, task), task, scoring)
+    if task.protocol.shots == "all":
+        return [rank_blocks(scores(), task.relevance)]
+    return rank_single_shot(scores, task.relevance, task.gallery_people, draws=task.protocol.draws, seed=seed)
+
+
+def score_blocks(queries: Vectors, gallery: Vectors, task: Task, scoring: Scoring) -> Iterator[Vectors]:
+    """Scores of a task's queries, some at a time; what is junk for all of them is not shown to the scoring.
+
+    Args:
+        queries: (Q, D).
+        gallery: (G, D).
+        task: from `set_up`.
+        scoring: how queries score the gallery.
+
+    Yields:
+        (B, G) scores, Q rows together; -1 in the columns of junk, which no ranking counts.
+    """
+    ignored = task.relevance.ignored
+    if not ignored.any():
+        yield from scoring.blocks(queries, gallery, task.itself)
+        return
+    kept = np.flatnonzero(~ignored)
+    place = np.full(len(ignored) + 1, -1)  # the last entry is where -1 points
+    place[kept] = np.arange(len(kept))
+    for part in scoring.blocks(queries, gallery[kept], place[task.itself]):
+        block = np.full((len(part), len(ignored)), -1, part.dtype)
+        block[:, kept] = part
+        yield block
 
 
 def evaluate_scores(
     scores: NDArray[np.floating], split: Split, protocol: Protocol, *, name: str, dataset: str = "", seed: int = 0
 ) -> Report:
-    """Report on scores that something else gave: an oracle, a baseline, a re-ranking.
+    """Report on scores that something else gave: an oracle, a baseline.
 
     Args: as `evaluate`; `scores` are higher for better matches, one row for each caption (or image, where images
-        ask) of the split and one column for each image, in the split's order.
+        ask) of the split and one column for each image (or caption, where captions are searched), in its order.
 
     Shape:
-        scores: (C, N) or (N, N).
+        scores: (C, N), (N, N) or (N, C).
 
     Raises:
         DataError: another shape, a score that is not finite, or a split with nothing to find.
+        ConfigError: the protocol pools pictures of a query; scores are past pooling.
     """
+    if protocol.multi_query:
+        raise ConfigError(f"protocol {protocol.name!r} pools vectors, but scores were given; use evaluate_features")
     task = set_up(split, protocol)
-    asking = len(split.captions) if protocol.query == "text" else len(split.images)
-    if np.shape(scores) != (asking, len(split.images)):
-        raise DataError(
-            f"scores have shape {np.shape(scores)}; the split {split.name!r} needs {(asking, len(split.images))}"
-        )
-    rows = scores if len(task.rows) == asking else scores[task.rows]
-    return _report(rank_scores(rows, task.relevance), task, name, dataset, None, seed)
+    sizes = {"text": len(split.captions), "image": len(split.images)}
+    expected = (sizes[protocol.query], sizes[protocol.gallery])
+    if np.shape(scores) != expected:
+        raise DataError(f"scores have shape {np.shape(scores)}; the split {split.name!r} needs {expected}")
+    asked = scores if len(task.rows) == expected[0] else scores[task.rows]
+    asked = asked if len(task.columns) == expected[1] else asked[:, task.columns]
+    if protocol.shots == "all":
+        groups = [rank_scores(asked, task.relevance)]
+    else:
+        whole = np.asarray(asked, np.float64)
+        groups = rank_single_shot(lambda: [whole], task.relevance, task.gallery_people, draws=protocol.draws, seed=seed)
+    return judge(groups, task, Stamp(name, dataset, seed=seed, scoring="given"))
 
 
 def evaluate_chance(split: Split, protocol: Protocol, *, dataset: str = "") -> Report:
@@ -185,70 +181,9 @@ def evaluate_chance(split: Split, protocol: Protocol, *, dataset: str = "") -> R
         DataError: the split has nothing to find.
     """
     task = set_up(split, protocol)
-    return _report(rank_at_random(task.relevance), task, "chance", dataset, None, 0)
-
-
-def query_vectors(features: Features, task: Task) -> NDArray[np.float32]:
-    """The vectors of those that ask, (Q, D).
-
-    Raises:
-        DataError: the features hold no captions although captions ask, or are not those of the task's split.
-    """
-    split = task.split
-    asking = features.captions if task.protocol.query == "text" else features.images
-    if asking is None:
-        raise DataError("the features hold no captions, but captions ask; encode the split with its captions")
-    expected = len(split.captions) if task.protocol.query == "text" else len(split.images)
-    if len(asking) != expected or len(features.images) != len(split.images):
-        raise DataError(
-            f"features of {len(features.images)} images and {len(asking)} queries; the split {split.name!r} has "
-            f"{len(split.images)} and {expected}"
-        )
-    return asking[task.rows]
-
-
-def _report(groups: TieGroups, task: Task, name: str, dataset: str, fingerprint: str | None, seed: int) -> Report:
-    ties = task.protocol.ties
-    values = _figures(groups, ties)
-    worst, best = _figures(groups, "pessimistic"), _figures(groups, "optimistic")
-    bounds = identity_bootstrap(np.stack(list(values.values()), axis=1), task.people, seed=seed)
-    unknown = np.array([image.person_id is None for image in task.split.images], bool)
-    hits = groups.positives
-    return Report(
-        name=name,
-        figures={key: mean_over_queries(value) for key, value in values.items()},
-        intervals={key: (float(low), float(high)) for key, (low, high) in zip(values, bounds, strict=True)},
-        tie_bounds={key: (mean_over_queries(worst[key]), mean_over_queries(best[key])) for key in values},
-        counts={
-            "queries": len(task.rows),
-            "queries_without_hit": int((hits == 0).sum()),
-            "identities": len(np.unique(task.people)),
-            "gallery": len(task.split.images),
-            "hits_per_query": float(hits[hits > 0].mean()),
-            "without_identity": int((unknown & ~task.relevance.ignored).sum()),
-            "junk": int(task.relevance.ignored.sum()),
-        },
-        protocol=task.protocol,
-        dataset=dataset,
-        fingerprint=fingerprint,
-        seed=seed,
-        versions={"passerby": passerby.__version__, "python": platform.python_version(), "numpy": np.__version__},
-    )
-
-
-def _figures(groups: TieGroups, ties: Ties) -> dict[str, NDArray[np.float64]]:
-    """(Q,) per figure, in percent."""
-    values = {
-        "r1": hits_at(groups, 1, ties),
-        "r5": hits_at(groups, 5, ties),
-        "r10": hits_at(groups, 10, ties),
-        "map": average_precision(groups, ties),
-        "minp": inverse_negative_penalty(groups, ties),
-    }
-    return {key: 100 * values[key] for key in FIGURES}
-
-
-def _camera_numbers(split: Split) -> Integers:
-    """A number per image; -1 where the camera is unknown, which equals no other."""
-    names = {name: number for number, name in enumerate(sorted({i.camera_id for i in split.images if i.camera_id}))}
-    return np.array([names[image.camera_id] if image.camera_id else -1 for image in split.images], np.int64)
+    if protocol.shots == "all":
+        groups = [rank_at_random(task.relevance)]
+    else:
+        nothing = np.zeros((len(task.rows), len(task.columns)), np.float32)
+        groups = rank_single_shot(lambda: [nothing], task.relevance, task.gallery_people, draws=1)
+    return judge(groups, task, Stamp("chance", dataset, scoring="random order"))

@@ -10,10 +10,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Literal, TypeAlias, get_args
 
 from passerby.errors import ConfigError, nearest
-from passerby.metrics import Ties
+from passerby.metrics import PrecisionRule, Ties
+
+SameCamera: TypeAlias = Literal["counted", "junk"]
+
+_CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "query": ("text", "image"),
+        "gallery": ("text", "image"),
+        "relevance": ("identity", "picture"),
+        "same_camera": get_args(SameCamera),
+        "shots": ("all", "single"),
+        "precision": get_args(PrecisionRule),
+        "ties": get_args(Ties),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,61 +36,93 @@ class Protocol:
 
     Attributes:
         name: the key in `PROTOCOLS` that it was made from.
-        query: captions or pictures ask; a picture is always left out of its own gallery.
-        gallery: pictures are searched, all of the split, those of nobody known included (they count as misses).
-        relevance: a hit is any picture of the person asked for, not only the one described.
+        query: captions or pictures ask; of a split that says which pictures ask, only those.
+        gallery: pictures or captions are searched, those of nobody known included (they count as misses); pictures
+            that a split keeps for asking are not, and a picture never finds itself.
+        relevance: a hit shows, or describes, the same person ("identity"), or belongs to the very picture ("picture").
         same_camera: whether pictures of that person from the query's own camera count, or are junk (left out).
+        shots: "single" draws one picture of each person into the gallery, anew for each query.
+        draws: how often that is repeated; figures are means over the draws.
+        multi_query: whether a query is the mean of its person's pictures by its camera (`pool_queries`).
         report_split: the split that the figures are of.
         selection_split: the split that the model or its epoch was chosen on; None where nothing was chosen.
         ties: how equal scores are ordered; "expected" is the mean over all orders.
+        precision: the definition of average precision.
         allow_test_selection: True admits that selection and report are the same split.
 
     Raises:
-        ConfigError: both splits are the same and that is not allowed, or a value is not one of those known.
+        ConfigError: both splits are the same and that is not allowed, a value is not one of those known, or the
+            values contradict each other.
     """
 
     name: str
     query: Literal["text", "image"]
-    gallery: Literal["image"] = "image"
-    relevance: Literal["identity"] = "identity"
-    same_camera: Literal["counted", "junk"] = "counted"
+    gallery: Literal["text", "image"] = "image"
+    relevance: Literal["identity", "picture"] = "identity"
+    same_camera: SameCamera = "counted"
+    shots: Literal["all", "single"] = "all"
+    draws: int = 10
+    multi_query: bool = False
     report_split: str = "test"
     selection_split: str | None = None
     ties: Ties = "expected"
+    precision: PrecisionRule = "step"
     allow_test_selection: bool = False
 
     def __post_init__(self) -> None:
-        for field, known in (
-            ("query", ("text", "image")),
-            ("same_camera", ("counted", "junk")),
-            ("ties", get_args(Ties)),
-        ):
+        for field, known in _CHOICES.items():
             value = getattr(self, field)
             if value not in known:
                 raise ConfigError(
                     f"protocol {self.name!r}: {field} is {value!r}; expected one of {', '.join(known)}."
                     f"{nearest(str(value), known)}"
                 )
+        if contradiction := self._contradiction():
+            raise ConfigError(f"protocol {self.name!r}: {contradiction}")
         if self.selection_split == self.report_split and not self.allow_test_selection:
             raise ConfigError(
                 f"protocol {self.name!r} selects the model on the split it reports, {self.report_split!r}: such a "
                 "figure is too good. Select on another split, or allow it explicitly; the report will then say so"
             )
 
+    def _contradiction(self) -> str:
+        if self.query == self.gallery == "text":
+            return "captions ask captions; expected pictures on one side"
+        if self.relevance == "picture" and self.query == self.gallery:
+            return "pictures ask pictures, and only the picture itself would be a hit; use relevance 'identity'"
+        if self.relevance == "picture" and self.same_camera == "junk":
+            return "the only hit is on the query's own camera, which is to be junk; use same_camera 'counted'"
+        if self.shots == "single" and (self.gallery, self.relevance) != ("image", "identity"):
+            return "one picture of each person is to be drawn; expected a gallery of pictures, judged by identity"
+        if self.multi_query and self.query != "image":
+            return "pictures of a query are to be pooled, but captions ask"
+        if self.draws < 1:
+            return f"{self.draws} draws of the gallery; expected at least 1"
+        return ""
+
     def describe(self) -> str:
         """One line for people: what is asked, what counts, which splits, how ties are treated."""
-        cameras = "all cameras counted" if self.same_camera == "counted" else "same person on the same camera is junk"
-        parts = [f"{self.query} to {self.gallery}", f"{self.relevance} level", cameras]
-        if self.query == "image":
+        level = "identity level" if self.relevance == "identity" else "image level (the hit is the picture's own)"
+        parts = [f"{self.query} to {self.gallery}", level]
+        if self.relevance == "identity":
+            counted = self.same_camera == "counted"
+            parts.append("all cameras counted" if counted else "same person on the same camera is junk")
+        if self.query == self.gallery:
             parts.append("the query picture itself left out")
+        if self.multi_query:
+            parts.append("multi-query (mean over the person's pictures by the query's camera)")
+        if self.shots == "single":
+            parts.append(f"single gallery shot, mean of {self.draws} draws")
         parts.append(f"split {self.report_split}")
         if self.selection_split is not None:
             warning = " (THE SAME: figures are too good)" if self.selection_split == self.report_split else ""
             parts.append(f"selected on {self.selection_split}{warning}")
+        if self.precision != "step":
+            parts.append(f"average precision by the {self.precision} rule")
         parts.append(f"ties: {'expected value' if self.ties == 'expected' else self.ties}")
         return " · ".join(parts)
 
-    def as_dict(self) -> dict[str, str | bool | None]:
+    def as_dict(self) -> dict[str, str | int | bool | None]:
         """All fields, for JSON."""
         return asdict(self)
 
@@ -84,8 +130,17 @@ class Protocol:
 #: The protocols that can be asked for by name.
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
     {
-        "text-to-image": Protocol("text-to-image", query="text"),
-        "image-to-image": Protocol("image-to-image", query="image"),
+        protocol.name: protocol
+        for protocol in (
+            Protocol("text-to-image", query="text"),
+            Protocol("image-to-text", query="image", gallery="text"),
+            Protocol("text-to-own-image", query="text", relevance="picture"),
+            Protocol("image-to-own-text", query="image", gallery="text", relevance="picture"),
+            Protocol("image-to-image", query="image"),
+            Protocol("cross-camera", query="image", same_camera="junk"),
+            Protocol("multi-query", query="image", same_camera="junk", multi_query=True),
+            Protocol("single-shot", query="image", same_camera="junk", shots="single"),
+        )
     }
 )
 
@@ -95,22 +150,27 @@ def find_protocol(
     *,
     report_split: str = "test",
     selection_split: str | None = None,
-    same_camera: Literal["counted", "junk"] = "counted",
+    same_camera: SameCamera | None = None,
+    precision: PrecisionRule = "step",
+    ties: Ties = "expected",
     allow_test_selection: bool = False,
 ) -> Protocol:
-    """Return a protocol by its name, with the splits and the camera rule of this evaluation.
+    """Return a protocol by its name, with the splits and the rules of this evaluation.
 
-    Args: as the attributes of `Protocol`.
+    Args: as the attributes of `Protocol`; `same_camera` None leaves the protocol's own rule.
 
     Raises:
         ConfigError: the name is unknown, or the combination is refused by `Protocol`.
     """
     if name not in PROTOCOLS:
         raise ConfigError(f"no protocol {name!r}; there are {', '.join(PROTOCOLS)}.{nearest(name, PROTOCOLS)}")
+    found = PROTOCOLS[name]
     return replace(
-        PROTOCOLS[name],
+        found,
         report_split=report_split,
         selection_split=selection_split,
-        same_camera=same_camera,
+        same_camera=found.same_camera if same_camera is None else same_camera,
+        precision=precision,
+        ties=ties,
         allow_test_selection=allow_test_selection,
     )

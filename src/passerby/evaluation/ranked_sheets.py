@@ -16,7 +16,7 @@ from passerby.data.images import decode_image
 from passerby.data.records import PersonImage, Split
 from passerby.data.sheets import RankedRow, Tile, ranked_sheet, save_sheet
 from passerby.errors import ConfigError
-from passerby.evaluation.evaluate import Task, query_vectors, set_up
+from passerby.evaluation.task import Task, query_vectors, set_up
 from passerby.evaluation.features import Features
 from passerby.evaluation.protocol import Protocol
 from passerby.metrics import average_precision, first_rank, rank_features

@@ -10,7 +10,7 @@ Axes: Q queries, G gallery items, D feature dimensions, B queries of one block, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -70,9 +70,9 @@ def rank_scores(scores: Floats, relevance: Relevance) -> TieGroups:
     if matrix.shape != expected or matrix.dtype.kind not in "fiu":
         raise DataError(f"scores have shape {matrix.shape} and type {matrix.dtype}; expected {expected} of numbers")
     dtype = np.result_type(matrix.dtype, np.float32)  # integers and half precision gain bits, nothing loses any
-    step = _block_rows(matrix.shape[1], dtype)
+    step = block_rows(matrix.shape[1], dtype)
     blocks = (matrix[first : first + step].astype(dtype) for first in range(0, len(matrix), step))
-    return _collect(blocks, relevance)
+    return rank_blocks(blocks, relevance)
 
 
 def rank_features(queries: Floats, gallery: Floats, relevance: Relevance) -> TieGroups:
@@ -101,9 +101,48 @@ def rank_features(queries: Floats, gallery: Floats, relevance: Relevance) -> Tie
     check_finite("gallery", right)
     dtype = np.result_type(left.dtype, right.dtype, np.float32)
     left, right = left.astype(dtype, copy=False), right.astype(dtype, copy=False)
-    step = _block_rows(len(right), dtype)
+    step = block_rows(len(right), dtype)
     blocks = (left[first : first + step] @ right.T for first in range(0, len(left), step))
-    return _collect(blocks, relevance)
+    return rank_blocks(blocks, relevance)
+
+
+def rank_blocks(blocks: Iterable[Floats], relevance: Relevance) -> TieGroups:
+    """Find the hits in scores that come some queries at a time, as a re-ranking or a GPU hands them out.
+
+    Args:
+        blocks: finite float32 or float64 scores of the next queries, higher being better; they are overwritten.
+        relevance: hits and junk of each query.
+
+    Shape:
+        blocks: (B, G) each, Q rows together.
+
+    Raises:
+        DataError: a block has another width or type, there are not Q rows, or a score is NaN or infinite.
+    """
+    above = np.empty(len(relevance.positives), np.int64)
+    level = np.empty_like(above)
+    ignored = np.flatnonzero(relevance.ignored)
+    query = 0
+    for block in blocks:  # (B, G)
+        if block.ndim != 2 or block.shape[1] != relevance.gallery_size or block.dtype.char not in "fd":
+            raise DataError(
+                f"a block of scores has shape {block.shape} and type {block.dtype}; expected (B, "
+                f"{relevance.gallery_size}) of float32 or float64"
+            )
+        if query + len(block) > relevance.queries:
+            raise DataError(f"scores of more than {relevance.queries} queries; the relevance speaks of no more")
+        check_finite("score", block, query)
+        if ignored.size:
+            block[:, ignored] = -np.inf
+        for row in block:  # (G,)
+            low, high = relevance.positive_start[query : query + 2]
+            if low < high:
+                row[relevance.junk[relevance.junk_start[query] : relevance.junk_start[query + 1]]] = -np.inf
+                above[low:high], level[low:high] = _count(row, relevance.positives[low:high])
+            query += 1
+    if query != relevance.queries:
+        raise DataError(f"scores of {query} queries; the relevance speaks of {relevance.queries}")
+    return _fold(above, level, relevance)
 
 
 def rank_at_random(relevance: Relevance) -> TieGroups:
@@ -139,32 +178,15 @@ def check_finite(name: str, rows: Floats, first: int = 0) -> None:
         )
 
 
-def _block_rows(columns: int, dtype: np.dtype) -> int:
+def block_rows(columns: int, dtype: np.dtype) -> int:
+    """How many rows of scores are held at a time, at least 1."""
     return max(1, _BLOCK_BYTES // max(1, columns * dtype.itemsize))
-
-
-def _collect(blocks: Iterator[Floats], relevance: Relevance) -> TieGroups:
-    """Count above and level for each hit of each query, then fold hits of equal score into groups."""
-    above = np.empty(len(relevance.positives), np.int64)
-    level = np.empty_like(above)
-    ignored = np.flatnonzero(relevance.ignored)
-    query = 0
-    for block in blocks:  # (B, G)
-        check_finite("score", block, query)
-        block[:, ignored] = -np.inf
-        for row in block:  # (G,)
-            low, high = relevance.positive_start[query : query + 2]
-            if low < high:
-                row[relevance.junk[relevance.junk_start[query] : relevance.junk_start[query + 1]]] = -np.inf
-                above[low:high], level[low:high] = _count(row, relevance.positives[low:high])
-            query += 1
-    return _fold(above, level, relevance)
 
 
 def _count(row: Floats, positives: Integers) -> tuple[Integers, Integers]:
     """For the hits of one query, best first: items that score better, and items that score the same."""
     scores = np.sort(row[positives])
-    rivals = row[row >= scores[0]]
+    rivals = row.compress(row >= scores[0])  # a quarter of the time that indexing by the same truth values takes
     rivals.sort()
     first = rivals.searchsorted(scores, "left")
     last = rivals.searchsorted(scores, "right")

@@ -1,4 +1,4 @@
-"""R@K, average precision, mINP and first rank of every query, with ties counted as what they are worth.
+"""R@K, first rank and mINP of every query, with ties counted as what they are worth.
 
 A tie has no order, so each metric is the expected value over all orders of the tied items, in closed form
 (McSherry & Najork, "Computing information retrieval performance measures efficiently in the presence of tied
@@ -36,7 +36,7 @@ def first_rank(groups: TieGroups, ties: Ties = "expected") -> Values:
     Raises:
         ConfigError: `ties` is unknown.
     """
-    _check(ties)
+    check_ties(ties)
     first = groups.hits_above == 0
     a, n, m = groups.above[first], groups.size[first], groups.hits[first]
     rank = {"expected": a + (n + 1) / (m + 1), "optimistic": a + 1.0, "pessimistic": a + n - m + 1.0}[ties]
@@ -77,40 +77,6 @@ def hits_at(groups: TieGroups, k: int, ties: Ties = "expected") -> Values:
     return _spread(1.0 - missed, groups.query[first], groups.queries)
 
 
-def average_precision(groups: TieGroups, ties: Ties = "expected") -> Values:
-    """Mean over the hits of the precision at their rank (the step definition, as in scikit-learn).
-
-    A group adds `sum_i m/n * (h + 1 + (i - 1)(m - 1)/(n - 1)) / (a + i)` over its places `i = 1..n`; with harmonic
-    numbers H and `S = H(a + n) - H(a)` that is `m/n * [(h + 1) S + (m - 1)/(n - 1) * (n - (a + 1) S)]`.
-
-    Args:
-        groups: from `rank_scores` or `rank_features`.
-        ties: how tied items are ordered.
-
-    Shape:
-        returns (Q,) in [0, 1], NaN for queries without a hit.
-
-    Raises:
-        ConfigError: `ties` is unknown.
-    """
-    _check(ties)
-    a, n, m, h = groups.above, groups.size, groups.hits, groups.hits_above
-    if ties == "expected":
-        harmonic = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, int((a + n).max(initial=0)) + 1))])
-        span = np.where(n == 1, 1.0 / (a + 1), harmonic[a + n] - harmonic[a])
-        share = (m - 1) / np.maximum(n - 1, 1)
-        precision = m / n * ((h + 1) * span + share * (n - (a + 1) * span))
-    else:
-        misses_first = (n - m) if ties == "pessimistic" else np.zeros_like(n)
-        group = np.repeat(np.arange(len(m)), m)
-        nth = np.arange(len(group)) - np.repeat(np.cumsum(m) - m, m) + 1  # (P,) 1..m within each group
-        terms = (h[group] + nth) / (a[group] + misses_first[group] + nth)
-        precision = np.bincount(group, weights=terms, minlength=len(m))
-    total = np.bincount(groups.query, weights=precision, minlength=groups.queries).astype(np.float64)
-    count = groups.positives
-    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
-
-
 def inverse_negative_penalty(groups: TieGroups, ties: Ties = "expected") -> Values:
     """Hits divided by the rank of the last of them; its mean over queries is mINP.
 
@@ -127,7 +93,7 @@ def inverse_negative_penalty(groups: TieGroups, ties: Ties = "expected") -> Valu
     Raises:
         ConfigError: `ties` is unknown.
     """
-    _check(ties)
+    check_ties(ties)
     last = np.ones(len(groups.query), bool)
     last[:-1] = groups.query[1:] != groups.query[:-1]
     a, n, m = groups.above[last], groups.size[last], groups.hits[last]
@@ -145,6 +111,42 @@ def mean_over_queries(values: Values) -> float:
     return float(valid.mean()) if valid.size else float("nan")
 
 
+def median_over_queries(values: Values) -> float:
+    """Median over the queries that have a hit to find; NaN when none has. Of `first_rank` it is the median rank."""
+    valid = values[~np.isnan(values)]
+    return float(np.median(valid)) if valid.size else float("nan")
+
+
+def cmc_curve(groups: TieGroups, length: int, ties: Ties = "expected") -> Values:
+    """Cumulative match characteristic: R@1, R@2, ... up to R@length, each the mean of `hits_at` over the queries.
+
+    Args:
+        groups: from `rank_scores` or `rank_features`.
+        length: points of the curve, at least 1.
+        ties: how tied items are ordered.
+
+    Shape:
+        returns (length,), ascending in [0, 1]; NaN where no query has a hit.
+
+    Raises:
+        ConfigError: `length` is below 1, or `ties` is unknown.
+    """
+    if length < 1:
+        raise ConfigError(f"a curve of {length} points is asked for; expected at least 1")
+    return np.array([mean_over_queries(hits_at(groups, k, ties)) for k in range(1, length + 1)])
+
+
+def check_ties(ties: str) -> None:
+    """Refuse an unknown way to treat ties.
+
+    Raises:
+        ConfigError: `ties` is unknown.
+    """
+    known = get_args(Ties)
+    if ties not in known:
+        raise ConfigError(f"ties are to be {ties!r}; expected one of {', '.join(known)}.{nearest(ties, known)}")
+
+
 def _inverse_of_last(a: int, n: int, m: int) -> float:
     """Expected value of 1 / rank of the last of m hits among n tied items below a others."""
     place = np.arange(n, m - 1, -1)  # n, n - 1, ..., m
@@ -158,9 +160,3 @@ def _spread(values: Values, query: NDArray[np.int64], queries: int) -> Values:
     spread = np.full(queries, np.nan)
     spread[query] = values
     return spread
-
-
-def _check(ties: str) -> None:
-    known = get_args(Ties)
-    if ties not in known:
-        raise ConfigError(f"ties are to be {ties!r}; expected one of {', '.join(known)}.{nearest(ties, known)}")

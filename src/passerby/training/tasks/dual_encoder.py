@@ -27,7 +27,8 @@ from passerby.data.samplers import Pairs, sample_epoch
 from passerby.errors import CheckpointError, ConfigError, DataError
 from passerby.losses.identity_contrastive import identity_contrastive
 from passerby.metrics.positions import rank_features
-from passerby.metrics.ranking import average_precision, hits_at, mean_over_queries
+from passerby.metrics.precision import average_precision
+from passerby.metrics.ranking import hits_at, mean_over_queries
 from passerby.metrics.relevance import relevance_from_labels
 from passerby.models.dual_encoder import DualEncoder, build_dual_encoder
 from passerby.models.preprocessing import Preprocessing
