@@ -21,13 +21,20 @@ from passerby.errors import ConfigError
 if TYPE_CHECKING:
     from passerby.data.world.writing import Progress
 
+#: In the help; the layouts themselves would import what draws. A test compares.
+LAYOUT_NAMES = (
+    "rstpreid, cuhk-pedes, cuhk-pedes-by-split, icfg-pedes, flickr30k, flickr30k-kaggle, flickr8k, flickr8k-kaggle, "
+    "market1501, dukemtmc, cuhk03, cuhk03-mat, msmt17"
+)
+
 command = typer.Typer(help="Make the synthetic street, or draw a sheet of its people.", no_args_is_help=True)
 
 
 @command.command()
 def make(
     out: Annotated[Path, typer.Argument(help="The folder to write; made when missing.")],
-    layout: Annotated[str, typer.Option(help="The data set whose layout is used.")] = "rstpreid",
+    layout: Annotated[str, typer.Option(help=f"The data set whose layout is used: {LAYOUT_NAMES}.")] = "rstpreid",
+    defects: Annotated[bool, typer.Option("--defects", help="Also what is wrong with published sets.")] = False,
     plan: Annotated[str, typer.Option(help="Numbers to start from: small, medium or large.")] = "medium",
     identities: Annotated[int | None, typer.Option(help="People to train on.")] = None,
     val_identities: Annotated[int | None, typer.Option(help="People to choose models on.")] = None,
@@ -64,7 +71,7 @@ def make(
     )
     started = time.perf_counter()
     with _progress() as progress:
-        write(street, out, layout=layout, workers=workers, progress=progress)
+        write(street, out, layout=layout, defects=defects, workers=workers, progress=progress)
     seconds = time.perf_counter() - started
     if as_json:
         record = {"root": str(out), "layout": layout, "images": street.images, "seconds": round(seconds, 3)}

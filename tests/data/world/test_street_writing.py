@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from passerby.data.readers import open_dataset
-from passerby.data.world import writing
+from passerby.data.world import pieces, writing
 from passerby.data.world.attributes import PARTS
 from passerby.data.world.sidecar import ceiling_scores, read_descriptions, read_people, read_plan, split_file
 from passerby.data.world.street import Street, inhabitants, queries
@@ -62,13 +62,13 @@ def test_any_number_of_workers_writes_the_same_bytes(street, tmp_path):
 
 def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(street, tmp_path, monkeypatch):
     drawn = []
-    whole = writing.take_picture
+    whole = pieces.take_picture
 
     def counted(*arguments):
         drawn.append(arguments)
         return whole(*arguments)
 
-    monkeypatch.setattr(writing, "take_picture", counted)
+    monkeypatch.setattr(pieces, "take_picture", counted)
 
     def stop(done, total):
         if done:
@@ -91,13 +91,13 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(street, tmp_path, mo
 def test_a_killed_run_goes_on(street, tmp_path):
     script = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from passerby.data.world import writing; from passerby.data.world.street import Street\n"
-        "whole, calls = writing.take_picture, []\n"
+        "from passerby.data.world import pieces, writing; from passerby.data.world.street import Street\n"
+        "whole, calls = pieces.take_picture, []\n"
         "def take(*arguments):\n"
         "    calls.append(1)\n"
         "    if len(calls) == 40: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return whole(*arguments)\n"
-        "writing.take_picture = take\n"
+        "pieces.take_picture = take\n"
         f"writing.write({PLAN!r}, sys.argv[1], workers=1)\n"
     )
     assert subprocess.run([sys.executable, "-c", script, str(tmp_path)]).returncode != 0
@@ -105,7 +105,7 @@ def test_a_killed_run_goes_on(street, tmp_path):
 
 
 def test_a_finished_street_is_recognised_at_once(street, monkeypatch):
-    monkeypatch.setattr(writing, "take_picture", None)
+    monkeypatch.setattr(pieces, "take_picture", None)
     before, heard = content(street), []
     started = time.process_time()
     assert write(PLAN, street, progress=lambda *state: heard.append(state)) == street
@@ -155,7 +155,7 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
 
 
 def test_no_space_left_keeps_what_is_finished(street, tmp_path, monkeypatch):
-    whole, calls = writing.take_picture, []
+    whole, calls = pieces.take_picture, []
 
     def full(*arguments):
         calls.append(arguments)
@@ -163,10 +163,10 @@ def test_no_space_left_keeps_what_is_finished(street, tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         return whole(*arguments)
 
-    monkeypatch.setattr(writing, "take_picture", full)
+    monkeypatch.setattr(pieces, "take_picture", full)
     with pytest.raises(DataError, match=r"No space left on device\. What is finished is kept"):
         write(PLAN, tmp_path, workers=1)
-    monkeypatch.setattr(writing, "take_picture", whole)
+    monkeypatch.setattr(pieces, "take_picture", whole)
     assert content(write(PLAN, tmp_path, workers=1)) == content(street)
 
 

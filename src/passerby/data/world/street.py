@@ -147,7 +147,9 @@ class Picture:
     descriptions: tuple[Description, ...]
 
 
-def take_picture(street: Street, split: str, place: int, identity: Identity, number: int) -> Picture:
+def take_picture(
+    street: Street, split: str, place: int, identity: Identity, number: int, captions: int = CAPTIONS_PER_IMAGE
+) -> Picture:
     """Draw and describe one picture.
 
     Args:
@@ -156,6 +158,7 @@ def take_picture(street: Street, split: str, place: int, identity: Identity, num
         place: the person's place in the split, from 0.
         identity: the person.
         number: which of the person's pictures, from 0; consecutive ones come from different cameras.
+        captions: how many narrators describe it, at most eight.
     """
     where = (street.seed, SPLITS.index(split), place)
     cameras = np.random.default_rng((*where, _VIEWS)).permutation(len(CAMERAS))
@@ -166,7 +169,7 @@ def take_picture(street: Street, split: str, place: int, identity: Identity, num
     rendering = render(identity, view, size)
     words = np.random.default_rng((*where, _WORDS, number))
     names = tuple(NARRATORS)
-    chosen = words.choice(len(names), size=CAPTIONS_PER_IMAGE, replace=False)
+    chosen = words.choice(len(names), size=captions, replace=False)
     descriptions = tuple(
         describe(
             identity,

@@ -9,56 +9,37 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from passerby.data.world.attributes import Identity
-from passerby.data.world.cameras import CAMERAS
-from passerby.data.world.contact_sheet import PART_COLOURS
-from passerby.data.world.layouts import Layout, layout_of
+from passerby.data.world.layout import Layout
+from passerby.data.world.layouts import layout_of
+from passerby.data.world.pieces import MASKS, UNFINISHED, Piece, draw, entries_of, write_whole
 from passerby.data.world.sidecar import (
     FORMAT,
     FORMAT_VERSION,
     PLAN_FILE,
-    image_record,
-    person_record,
     plan_record,
     read_plan,
     split_file,
 )
-from passerby.data.world.street import SPLITS, STANDARD_QUERIES, WORLD_VERSION, Street, inhabitants, take_picture
+from passerby.data.world.street import (
+    STANDARD_QUERIES,
+    WORLD_VERSION,
+    Street,
+    inhabitants,
+)
 from passerby.errors import ConfigError, DataError
 
 #: Called with (pictures finished, pictures in all).
 Progress = Callable[[int, int], None]
 
-_UNFINISHED = ".unfinished"
 _PEOPLE_PER_PIECE = 24
-_MASKS = "masks"
-_PALETTE = [level for colour in PART_COLOURS for level in colour]
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """Some people of one split, drawn and written by one worker in one go."""
-
-    street: Street
-    layout: str
-    root: Path
-    split: str
-    first: int
-    people: tuple[Identity, ...]
-
-    @property
-    def record(self) -> Path:
-        """Where it is noted that the piece is finished, and with what."""
-        return self.root / _UNFINISHED / f"{self.split}_{self.first:06d}.jsonl"
+_THUMBS = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".ljust(512, b"\0")  # how Windows begins its file of thumbnails
+_PICTURES = (".jpg", ".png", ".bmp")
 
 
 def write(
@@ -66,6 +47,7 @@ def write(
     root: Path | str,
     *,
     layout: str = "rstpreid",
+    defects: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
@@ -78,6 +60,8 @@ def write(
         street: the plan.
         root: the folder; made when missing. May hold an unfinished or a finished street of the same plan.
         layout: a name of `layouts.LAYOUTS`.
+        defects: also what is wrong with published sets, as far as the layout can have it: a picture that is listed and
+            missing, a caption that two people share, a row without its separator, junk and distractors, a `Thumbs.db`.
         workers: processes; None for one per core that this process may use. The bytes written do not depend on it.
         progress: told how far it is, from this process.
 
@@ -87,6 +71,7 @@ def write(
     Raises:
         DataError: the folder holds another street or something else, or cannot be written.
         ConfigError: no such layout, or fewer than one worker.
+        MissingExtraError: the layout's files cannot be written without a package that is not installed.
     """
     root = Path(root)
     form = layout_of(layout)
@@ -94,14 +79,16 @@ def write(
     workers = workers if workers is not None else os.cpu_count() or 1
     if workers < 1:
         raise ConfigError(f"workers is {workers}; expected at least 1")
-    claim = {"world_version": WORLD_VERSION, "layout": layout, "plan": plan_record(street)}
+    claim: dict[str, Any] = {"world_version": WORLD_VERSION, "layout": layout, "plan": plan_record(street)}
+    if defects:
+        claim["defects"] = True
     try:
         if _is_finished(root, claim, form, street):
             if progress:
                 progress(street.images, street.images)
             return root
         _claim_folder(root, claim, form, street)
-        pieces = _cut(street, layout, root)
+        pieces = _cut(street, layout, defects, root)
         _draw_all(pieces, street, workers, progress)
         _put_together(pieces, claim, form, street, root)
     except OSError as error:
@@ -118,12 +105,20 @@ def _is_finished(root: Path, claim: dict[str, Any], layout: Layout, street: Stre
         return False
     _, found = read_plan(root)
     _refuse_other(root, found, claim)
-    with os.scandir(root / layout.images) as entries:
-        images = sum(1 for _ in entries)
     whole = all(
         (root / name).exists() and (root / name).stat().st_size == size for name, size in found["files"].items()
     )
-    return whole and images == street.images
+    return whole and _pictures_in(root) == found.get("pictures", street.images)
+
+
+def _pictures_in(root: Path) -> int:
+    """How many pictures a street's folder holds, masks not counted."""
+    count = 0
+    for folder, below, names in os.walk(root):
+        if Path(folder) == root:
+            below[:] = [name for name in below if name not in (MASKS, UNFINISHED)]
+        count += sum(name.endswith(_PICTURES) for name in names)
+    return count
 
 
 def _refuse_other(root: Path, found: dict[str, Any], claim: dict[str, Any]) -> None:
@@ -132,7 +127,9 @@ def _refuse_other(root: Path, found: dict[str, Any], claim: dict[str, Any]) -> N
             f"{root} holds a street drawn by version {found.get('world_version')} of the street; this passerby draws "
             f"version {claim['world_version']}. Choose another folder, or delete that one"
         )
-    old, new = {"layout": found["layout"], **found["plan"]}, {"layout": claim["layout"], **claim["plan"]}
+    old, new = (
+        {"layout": one["layout"], "defects": one.get("defects", False), **one["plan"]} for one in (found, claim)
+    )
     differing = [f"{key} {old.get(key)} (asked for: {new.get(key)})" for key in new if old.get(key) != new.get(key)]
     if differing:
         raise DataError(
@@ -142,42 +139,42 @@ def _refuse_other(root: Path, found: dict[str, Any], claim: dict[str, Any]) -> N
 
 def _claim_folder(root: Path, claim: dict[str, Any], layout: Layout, street: Street) -> None:
     """Make the folders and note whose they are; refuse a folder with other things in it."""
-    unfinished = root / _UNFINISHED
+    unfinished = root / UNFINISHED
     note = unfinished / "plan.json"
     if note.exists():
         _refuse_other(root, json.loads(note.read_text("utf-8")), claim)
     elif root.exists() and not (root / PLAN_FILE).exists():
         if not root.is_dir():
             raise DataError(f"{root} is a file; a street needs a folder")
-        strangers = sorted(entry.name for entry in root.iterdir() if entry.name != _UNFINISHED)
+        strangers = sorted(entry.name for entry in root.iterdir() if entry.name != UNFINISHED)
         if strangers:
             raise DataError(f"{root} is not empty ({strangers[0]} is in it) and holds no street; choose a new folder")
     (root / layout.images).mkdir(parents=True, exist_ok=True)
     if street.masks:
-        (root / _MASKS).mkdir(exist_ok=True)
+        (root / MASKS).mkdir(exist_ok=True)
     unfinished.mkdir(exist_ok=True)
-    _write_whole(note, json.dumps(claim))
+    write_whole(note, json.dumps(claim))
 
 
-def _cut(street: Street, layout: str, root: Path) -> list[_Piece]:
+def _cut(street: Street, layout: str, defects: bool, root: Path) -> list[Piece]:
     return [
-        _Piece(street, layout, root, split, first, tuple(residents[first : first + _PEOPLE_PER_PIECE]))
+        Piece(street, layout, defects, root, split, first, tuple(residents[first : first + _PEOPLE_PER_PIECE]))
         for split, residents in inhabitants(street).items()
         for first in range(0, len(residents), _PEOPLE_PER_PIECE)
     ]
 
 
-def _draw_all(pieces: list[_Piece], street: Street, workers: int, progress: Progress | None) -> None:
+def _draw_all(pieces: list[Piece], street: Street, workers: int, progress: Progress | None) -> None:
     """Draw the pieces that are not finished yet."""
     finished = 0
 
-    def note(piece: _Piece) -> None:
+    def note(piece: Piece) -> None:
         nonlocal finished
         finished += len(piece.people) * street.views_in(piece.split)
         if progress:
             progress(finished, street.images)
 
-    missing: list[_Piece] = []
+    missing: list[Piece] = []
     for piece in pieces:
         if piece.record.exists():
             note(piece)
@@ -185,11 +182,11 @@ def _draw_all(pieces: list[_Piece], street: Street, workers: int, progress: Prog
             missing.append(piece)
     if workers == 1 or len(missing) <= 1:
         for piece in missing:
-            _draw(piece)
+            draw(piece)
             note(piece)
         return
     with ProcessPoolExecutor(min(workers, len(missing)), mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(_draw, piece): piece for piece in missing}
+        running = {pool.submit(draw, piece): piece for piece in missing}
         try:
             for done in as_completed(running):
                 done.result()
@@ -199,34 +196,18 @@ def _draw_all(pieces: list[_Piece], street: Street, workers: int, progress: Prog
             raise
 
 
-def _draw(piece: _Piece) -> None:
-    """Draw, describe and write some people, then note that they are finished."""
-    layout = layout_of(piece.layout)
-    lines: list[str] = []
-    for place, identity in enumerate(piece.people, start=piece.first):
-        images: list[dict[str, Any]] = []
-        for number in range(piece.street.views_in(piece.split)):
-            picture = take_picture(piece.street, piece.split, place, identity, number)
-            camera = picture.view.camera
-            name = layout.image_name(identity.person_id, camera, picture.frame)
-            target = piece.root / layout.images / name
-            Image.fromarray(picture.rendering.image).save(target, "JPEG", quality=CAMERAS[camera].jpeg_quality)
-            if piece.street.masks:
-                labels = Image.fromarray(picture.rendering.mask)
-                labels.putpalette(_PALETTE)
-                labels.save((piece.root / _MASKS / name).with_suffix(".png"), "PNG", compress_level=3)
-            images.append(image_record(picture, name))
-        lines.append(json.dumps(person_record(identity, piece.split, images)))
-    _write_whole(piece.record, "\n".join(lines) + "\n")
-
-
-def _put_together(pieces: list[_Piece], claim: dict[str, Any], layout: Layout, street: Street, root: Path) -> None:
+def _put_together(pieces: list[Piece], claim: dict[str, Any], layout: Layout, street: Street, root: Path) -> None:
     """Join the records of all pieces into the annotations and the sidecars, and declare the street finished."""
-    texts = {split: "".join(p.record.read_text("utf-8") for p in pieces if p.split == split) for split in SPLITS}
-    content = {split_file(split): text for split, text in texts.items() if text}
-    content[layout.annotations] = layout.annotate(_annotation_records(texts))
+    texts: dict[str, str] = {}
+    for piece in pieces:  # in the order of the splits and of their people
+        split = layout.splits[piece.split]
+        texts[split] = texts.get(split, "") + piece.record.read_text("utf-8")
+    content: dict[str, str | bytes] = {split_file(split): text for split, text in texts.items()}
+    entries = [entry for piece in pieces for entry in entries_of(piece, layout)]
+    annotations = layout.annotate(entries, "defects" in claim)
+    content.update(annotations)
     for name, text in content.items():
-        _write_whole(root / name, text)
+        write_whole(root / name, text)
     about = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -235,29 +216,13 @@ def _put_together(pieces: list[_Piece], claim: dict[str, Any], layout: Layout, s
         "standard_queries": STANDARD_QUERIES,
         "files": {name: (root / name).stat().st_size for name in sorted(content)},
     }
-    _write_whole(root / PLAN_FILE, json.dumps(about, indent=2) + "\n")
-    shutil.rmtree(root / _UNFINISHED)
-
-
-def _annotation_records(texts: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """Every picture as the annotations of a real set have it, in the order of the people."""
-    for text in texts.values():
-        for line in text.splitlines():
-            person = json.loads(line)
-            for image in person["images"]:
-                yield {
-                    "id": person["person"]["person_id"],
-                    "img_path": image["img_path"],
-                    "captions": [caption["text"] for caption in image["captions"]],
-                    "split": person["split"],
-                }
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    if "defects" in claim:
+        if annotations:
+            (root / layout.images / entries[-1].image_id).unlink(missing_ok=True)
+        for folder in layout.thumbs:
+            (root / folder / "Thumbs.db").write_bytes(_THUMBS)
+    pictures = _pictures_in(root)
+    if pictures != street.images:
+        about["pictures"] = pictures
+    write_whole(root / PLAN_FILE, json.dumps(about, indent=2) + "\n")
+    shutil.rmtree(root / UNFINISHED)
