@@ -184,7 +184,7 @@ def load(model: str | Path, runtime: str = "auto", device: str = "auto", threads
     engine = _engine(checkpoint, source.name, runtime, device, threads)
     tokenizer = checkpoint.tokenizer()
     return Retriever(
-        source.name, config.fingerprint, config.embedding_dim, config.preprocessing, tokenizer, engine, threads
+        source.name, config.fingerprint, config.embedding_dim, config.pictures, tokenizer, engine, threads
     )
 
 
@@ -226,7 +226,7 @@ def _load_clip(source: Source, runtime: str, device: str, threads: int) -> Retri
     engine = TorchRuntime(clip.model, choice.device)
     config = clip.config
     return Retriever(
-        source.name, config.fingerprint, config.embedding_dim, config.preprocessing, clip.tokenizer, engine, threads
+        source.name, config.fingerprint, config.embedding_dim, config.pictures, clip.tokenizer, engine, threads
     )
 
 

@@ -3,6 +3,7 @@
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -23,6 +24,6 @@ class Slow(DualEncoderTask):
 
 
 if __name__ == "__main__":
-    run.DualEncoderTask = Slow
+    run.find_family = lambda name: SimpleNamespace(task=lambda: Slow)
     recipe = parse_recipe(coloured_people.recipe())
     run.run_recipe(recipe, open_dataset(sys.argv[1]), Path(sys.argv[2]), save_every_s=0.0)

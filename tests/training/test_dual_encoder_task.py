@@ -19,8 +19,9 @@ from passerby.data.records import Dataset
 from passerby.errors import CheckpointError, ConfigError, DataError
 from passerby.models.checkpoint import read_checkpoint
 from passerby.models.restore import restore_dual_encoder
-from passerby.training.recipe import TowerConfig, parse_recipe
+from passerby.training.recipe import parse_recipe
 from passerby.training.tasks.dual_encoder import DualEncoderTask, is_pretrained
+from passerby.training.tasks.dual_encoder_recipe import TowerConfig
 
 
 @pytest.fixture(scope="module")

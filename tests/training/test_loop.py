@@ -12,9 +12,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from resumable_run import run
+from resumable_run import LinearTask, run
 
 from passerby.errors import CheckpointError, ConfigError
+from passerby.training.tasks.base import Selection
 
 
 def weights(folder):
@@ -104,3 +105,34 @@ def test_a_damaged_state_is_refused(tmp_path):
 def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path):
     with pytest.raises(ConfigError, match="the loss became"):
         run(tmp_path / "run", learning_rate=1e30, clip_norm=0)
+
+
+def rates(folder):
+    return [row["lr"] for row in log(folder) if "lr" in row]
+
+
+def test_validations_that_find_nothing_better_lower_the_rate_and_end_the_run(tmp_path, monkeypatch):
+    errors = iter([3.0, 1.0, 2.0, 2.0, 2.0, 0.5])
+    monkeypatch.setattr(LinearTask, "validate", lambda self, model: Selection(-(at := next(errors)), {"error": at}))
+    options = {"epochs": 6, "schedule": "plateau", "patience": 2, "decay": 0.5, "stop_after": 3, "warmup": 0.0}
+    result = run(tmp_path / "run", **options)
+    found = [row["val_error"] for row in log(tmp_path / "run") if "val_error" in row]
+    assert found == [3.0, 1.0, 2.0, 2.0, 2.0]  # the sixth epoch is not begun
+    assert result.best["epoch"] == 2
+    assert min(rates(tmp_path / "run")) == pytest.approx(max(rates(tmp_path / "run")) / 2)
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adam", "muon"])
+def test_other_optimisers_resume_to_the_same_bits(tmp_path, optimiser):
+    def stop(progress):
+        if progress.step >= 10:
+            raise Interrupted
+
+    options = {"optimiser": optimiser, "schedule": "step", "milestones": [1, 2]}
+    run(tmp_path / "whole", **options)
+    with pytest.raises(Interrupted):
+        run(tmp_path / "cut", on_progress=stop, **options)
+    run(tmp_path / "cut", **options)
+    for name, value in weights(tmp_path / "whole").items():
+        assert torch.equal(value, weights(tmp_path / "cut")[name]), name
+    assert rates(tmp_path / "whole")[-1] == pytest.approx(0.01 * 0.1**2)

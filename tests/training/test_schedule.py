@@ -24,3 +24,16 @@ def test_constant_stays():
 def test_unknown_name():
     with pytest.raises(ConfigError, match="Did you mean 'cosine'"):
         schedule("cosin", 10, 1)
+
+
+def test_steps_lower_the_rate_at_their_milestones():
+    curve = schedule("step", 100, 10, warmup_from=0.1, milestones=[40, 70], decay=0.1)
+    assert curve(0) == pytest.approx(0.1 + 0.9 / 10)
+    assert [curve(step) for step in (10, 39, 40, 69, 70, 99)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+    with pytest.raises(ConfigError, match="milestones"):
+        schedule("step", 100, 10)
+
+
+def test_plateau_is_flat_but_for_its_warmup():
+    curve = schedule("plateau", 100, 2)
+    assert [curve(step) for step in (0, 1, 2, 99)] == [0.5, 1.0, 1.0, 1.0]

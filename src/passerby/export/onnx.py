@@ -140,12 +140,12 @@ def _write_tower(model: DualEncoder, config: CheckpointConfig, tower: str, path:
     batch = torch.export.Dim("batch", min=1, max=_LARGEST_BATCH)
     if tower == "image":
         graph, name = ImageGraph(model), PIXELS
-        example = torch.zeros((2, *config.preprocessing.image_size, 3), dtype=torch.uint8)
+        example = torch.zeros((2, *config.pictures.image_size, 3), dtype=torch.uint8)
         shapes = {0: batch}
     else:
         graph, name = TextGraph(model), IDS
-        example = torch.ones((2, min(9, config.context_length)), dtype=torch.int64)
-        shapes = {0: batch, 1: torch.export.Dim("length", min=1, max=config.context_length)}
+        example = torch.ones((2, min(9, config.tokens)), dtype=torch.int64)
+        shapes = {0: batch, 1: torch.export.Dim("length", min=1, max=config.tokens)}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter warns of its own internals
         program = torch.onnx.export(
@@ -176,8 +176,8 @@ def _metadata(config: CheckpointConfig, tower: str) -> dict[str, str]:
         META_FORMAT: str(EXPORT_VERSION),
         META_TOWER: tower,
         META_FINGERPRINT: config.fingerprint,
-        META_PREPROCESSING: json.dumps(config.preprocessing.to_dict()),
-        META_CONTEXT: str(config.context_length),
+        META_PREPROCESSING: json.dumps(config.pictures.to_dict()),
+        META_CONTEXT: str(config.tokens),
     }
 
 
@@ -203,12 +203,12 @@ def _check(
 
     original, exported = TorchRuntime(model, "cpu"), OnnxRuntime(Checkpoint(folder, config, {}), usable_cores())
     rng = np.random.default_rng(0)
-    size = config.preprocessing.image_size
+    size = config.pictures.image_size
     images = [rng.integers(0, 256, (count, *size, 3), dtype=np.uint8) for count in BATCHES]
     if pictures:
-        way = config.preprocessing.interpolation
+        way = config.pictures.interpolation
         images.append(np.stack([resize_image(decode_image(picture, at_least=size), size, way) for picture in pictures]))
-    texts = [_random_ids(rng, count, tokenizer.vocabulary_size, config.context_length) for count in BATCHES]
+    texts = [_random_ids(rng, count, tokenizer.vocabulary_size, config.tokens) for count in BATCHES]
     texts.append(tokenizer.encode_batch(_SENTENCES).ids)
     return (
         compare("image", original.images, exported.images, images),

@@ -20,17 +20,16 @@ import safetensors.numpy
 from passerby import __version__
 from passerby.errors import CheckpointError, ConfigError, nearest
 from passerby.models.folder import checked_files, dump_json, replacing, write_manifest
+from passerby.models.kinds import KINDS
 from passerby.models.model_card import model_card
 from passerby.models.preprocessing import Preprocessing
 from passerby.models.tokenizer import Tokenizer
 
 #: Raised when the folder changes in a way that an older passerby cannot read.
 FORMAT_VERSION = 1
-KINDS = ("dual_encoder",)
 WEIGHTS, CONFIG, TOKENIZER, CARD = "model.safetensors", "config.json", "tokenizer.json", "README.md"
 IMAGE_ONNX, TEXT_ONNX = "onnx/image.onnx", "onnx/text.onnx"
 
-_REQUIRED = (CONFIG, TOKENIZER)
 _PICKLES = frozenset({".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib"})
 _LARGEST_HALF = 65504.0
 
@@ -40,11 +39,11 @@ class CheckpointConfig:
     """The content of ``config.json``.
 
     Attributes:
-        kind: what the folder holds; one of `KINDS`.
+        kind: what the folder holds; a key of `passerby.models.kinds.KINDS`.
         name: what the model is called.
-        model: registry keys and options, as `passerby.models.dual_encoder.build_dual_encoder` takes them.
-        preprocessing: what the pictures must look like.
-        context_length: most tokens of a sentence.
+        model: registry keys and options, as the kind's builder takes them; ``embedding_dim`` is always there.
+        preprocessing: what the pictures must look like; None for a kind that reads none.
+        context_length: most tokens of a sentence; None for a kind that reads none.
         licence: SPDX identifier or a sentence; of the weights, not of the code.
         trained_on: the data set, in words.
         metrics: what the model reached, name -> value; percentages where the name says nothing else.
@@ -54,8 +53,8 @@ class CheckpointConfig:
     """
 
     model: Mapping[str, Any]
-    preprocessing: Preprocessing
-    context_length: int
+    preprocessing: Preprocessing | None
+    context_length: int | None
     name: str
     kind: str = "dual_encoder"
     licence: str = "unknown"
@@ -64,6 +63,28 @@ class CheckpointConfig:
     about: str = ""
     fingerprint: str = ""
     passerby_version: str = __version__
+
+    @property
+    def pictures(self) -> Preprocessing:
+        """What the pictures must look like.
+
+        Raises:
+            CheckpointError: the model reads none.
+        """
+        if self.preprocessing is None:
+            raise CheckpointError(f"{self.name} is a {self.kind} model, which reads no pictures")
+        return self.preprocessing
+
+    @property
+    def tokens(self) -> int:
+        """Most tokens of a sentence.
+
+        Raises:
+            CheckpointError: the model reads none.
+        """
+        if self.context_length is None:
+            raise CheckpointError(f"{self.name} is a {self.kind} model, which reads no sentences")
+        return self.context_length
 
     @property
     def embedding_dim(self) -> int:
@@ -78,8 +99,8 @@ class CheckpointConfig:
             "name": self.name,
             "fingerprint": self.fingerprint,
             "model": dict(self.model),
-            "preprocessing": self.preprocessing.to_dict(),
-            "text": {"context_length": self.context_length},
+            "preprocessing": self.preprocessing.to_dict() if self.preprocessing else None,
+            "text": {"context_length": self.context_length} if self.context_length else None,
             "licence": self.licence,
             "trained_on": self.trained_on,
             "metrics": dict(self.metrics),
@@ -98,8 +119,12 @@ class Checkpoint:
     """Path below the folder -> SHA-256."""
 
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer of the folder."""
-        return Tokenizer.from_file(self.folder / TOKENIZER, self.config.context_length)
+        """The tokenizer of the folder.
+
+        Raises:
+            CheckpointError: the model reads no sentences.
+        """
+        return Tokenizer.from_file(self.folder / TOKENIZER, self.config.tokens)
 
     def tensors(self) -> dict[str, np.ndarray]:
         """All weights; those stored in half precision come back as float32.
@@ -130,7 +155,7 @@ def write_checkpoint(
     folder: Path,
     config: CheckpointConfig,
     tensors: Mapping[str, np.ndarray],
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | None,
     weights_dtype: str = "float32",
 ) -> Checkpoint:
     """Write a checkpoint folder as a whole; one that is already there is replaced.
@@ -139,7 +164,7 @@ def write_checkpoint(
         folder: where to.
         config: everything but the fingerprint, which is computed here.
         tensors: the weights.
-        tokenizer: goes into ``tokenizer.json``.
+        tokenizer: goes into ``tokenizer.json``; None for a kind that reads no sentences.
         weights_dtype: "float32", or "float16" to store the floating tensors of two or more axes in half precision;
             biases, norms and running statistics are small and stay as they are.
 
@@ -149,7 +174,7 @@ def write_checkpoint(
     """
     folder = Path(folder)
     stored = _narrowed(tensors, weights_dtype)
-    tokenizer_json = tokenizer.to_json()
+    tokenizer_json = tokenizer.to_json() if tokenizer else ""
     mark = fingerprint(stored, config.model, config.preprocessing, tokenizer_json)
     complete = replace(config, fingerprint=mark)
     if folder.exists() and not (folder / CONFIG).is_file() and (not folder.is_dir() or any(folder.iterdir())):
@@ -163,7 +188,8 @@ def write_checkpoint(
 
 def write_description(folder: Path, config: CheckpointConfig, tokenizer_json: str, parameters: int) -> None:
     """Write what a checkpoint holds beside its weights: configuration, tokenizer and model card."""
-    (folder / TOKENIZER).write_text(tokenizer_json, encoding="utf-8")
+    if tokenizer_json:
+        (folder / TOKENIZER).write_text(tokenizer_json, encoding="utf-8")
     (folder / CONFIG).write_text(dump_json(config.to_dict()), encoding="utf-8")
     (folder / CARD).write_text(model_card(config.to_dict(), parameters), encoding="utf-8")
 
@@ -184,18 +210,23 @@ def read_checkpoint(folder: Path) -> Checkpoint:
                 "Remove the file, or convert the model and train or export it again"
             )
     files = checked_files(folder)
-    for name in _REQUIRED:
-        if name not in files:
-            raise CheckpointError(f"{folder} has no {name}; a checkpoint needs {', '.join(_REQUIRED)} and weights")
-    return Checkpoint(folder, _read_config(folder / CONFIG), files)
+    if CONFIG not in files:
+        raise CheckpointError(f"{folder} has no {CONFIG}; it is no checkpoint, or not a whole one")
+    config = _read_config(folder / CONFIG)
+    if KINDS[config.kind].sentences and TOKENIZER not in files:
+        raise CheckpointError(f"{folder} has no {TOKENIZER}, which a {config.kind} model needs; restore the folder")
+    return Checkpoint(folder, config, files)
 
 
 def fingerprint(
-    tensors: Mapping[str, np.ndarray], model: Mapping[str, Any], preprocessing: Preprocessing, tokenizer_json: str
+    tensors: Mapping[str, np.ndarray],
+    model: Mapping[str, Any],
+    preprocessing: Preprocessing | None,
+    tokenizer_json: str,
 ) -> str:
     """A SHA-256 over everything that decides a vector: weights as stored, model, preprocessing and tokenizer."""
     digest = hashlib.sha256()
-    settled = {"model": model, "preprocessing": preprocessing.to_dict()}
+    settled = {"model": model, "preprocessing": preprocessing.to_dict() if preprocessing else None}
     for text in (json.dumps(settled, sort_keys=True), tokenizer_json):
         digest.update(hashlib.sha256(text.encode()).digest())
     for name in sorted(tensors):
@@ -217,12 +248,13 @@ def _read_config(path: Path) -> CheckpointConfig:
         kind = str(tree["kind"])
         if kind not in KINDS:
             raise CheckpointError(f"{path}: unknown kind {kind!r}; known: {', '.join(KINDS)}.{nearest(kind, KINDS)}")
+        reads = KINDS[kind]
         if not isinstance(tree["model"].get("embedding_dim"), int):
             raise CheckpointError(f"{path}: model.embedding_dim is missing")
         return CheckpointConfig(
             model=tree["model"],
-            preprocessing=Preprocessing.from_dict(tree["preprocessing"]),
-            context_length=int(tree["text"]["context_length"]),
+            preprocessing=Preprocessing.from_dict(tree["preprocessing"]) if reads.pictures else None,
+            context_length=int(tree["text"]["context_length"]) if reads.sentences else None,
             name=str(tree["name"]),
             kind=kind,
             licence=str(tree["licence"]),

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from passerby.models.kinds import KINDS, Kind
+from passerby.models.licences import weights_licence
+
 
 def model_card(config: Mapping[str, Any], parameters: int) -> str:
     """Write the card of a checkpoint as Markdown.
@@ -13,28 +16,13 @@ def model_card(config: Mapping[str, Any], parameters: int) -> str:
         config: the content of ``config.json``.
         parameters: how many numbers the weights are.
     """
-    model, preprocessing = config["model"], config["preprocessing"]
-    height, width = preprocessing["image_size"]
-    about = config["about"] or "A dual encoder: pictures of people and sentences about them meet in one space."
-    facts = [
-        ("image tower", _tower(model["image"])),
-        ("text tower", _tower(model["text"])),
-        ("embedding", f"{model['embedding_dim']} numbers, unit length; a dot product is the score"),
-        ("pictures", f"{height} x {width} (height x width), {preprocessing['interpolation']}"),
-        ("sentences", f"up to {config['text']['context_length']} tokens"),
-        ("parameters", f"{parameters / 1e6:.2f} million"),
-        ("trained on", config["trained_on"]),
-        ("licence of the weights", config["licence"]),
-        ("fingerprint", f"`{config['fingerprint'][:16]}`"),
-        ("written by", f"passerby {config['passerby_version']}"),
-    ]
+    kind = KINDS[config["kind"]]
+    facts = _facts(config, kind, parameters)
     parts = [
         f"---\ntags: [passerby, person-retrieval]\nlicense_name: {_quoted(config['licence'])}\n---",
         f"# {config['name']}",
-        about,
-        "## Use",
-        '```python\nimport passerby\n\nmodel = passerby.load("FOLDER")  # or "hf:org/name"\n'
-        'vectors = model.encode_texts(["a woman in a red coat with a black backpack"])\n```',
+        config["about"] or kind.about,
+        *_use(kind),
         "## What it is",
         _table(("", ""), facts),
     ]
@@ -44,6 +32,41 @@ def model_card(config: Mapping[str, Any], parameters: int) -> str:
             _table(("figure", "value"), [(k, f"{v:g}") for k, v in config["metrics"].items()]),
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def _facts(config: Mapping[str, Any], kind: Kind, parameters: int) -> list[tuple[str, str]]:
+    model, preprocessing = config["model"], config["preprocessing"]
+    facts = [(f"{key} tower", _tower(model[key])) for key in ("image", "text") if key in model]
+    facts.append(("embedding", f"{model['embedding_dim']} numbers, unit length; a dot product is the score"))
+    if kind.pictures:
+        height, width = preprocessing["image_size"]
+        facts.append(("pictures", f"{height} x {width} (height x width), {preprocessing['interpolation']}"))
+    if kind.sentences:
+        facts.append(("sentences", f"up to {config['text']['context_length']} tokens"))
+    return [
+        *facts,
+        ("parameters", f"{parameters / 1e6:.2f} million"),
+        ("trained on", config["trained_on"]),
+        ("licence of the weights", config["licence"]),
+        *_origins(model),
+        ("fingerprint", f"`{config['fingerprint'][:16]}`"),
+        ("written by", f"passerby {config['passerby_version']}"),
+    ]
+
+
+def _origins(model: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Terms of the pretrained weights that the towers may have begun from."""
+    towers = {key: model[key] for key in ("image", "text") if key in model}
+    terms = {key: weights_licence(tower["name"], tower.get("options")) for key, tower in towers.items()}
+    return [(f"pretrained {key} tower", f"weights: {found}") for key, found in terms.items() if found]
+
+
+def _use(kind: Kind) -> list[str]:
+    if not kind.pictures:
+        return []
+    asked = 'texts(["a woman in a red coat with a black backpack"])' if kind.sentences else 'images(["crop.jpg"])'
+    load = 'import passerby\n\nmodel = passerby.load("FOLDER")  # or "hf:org/name"'
+    return ["## Use", f"```python\n{load}\nvectors = model.encode_{asked}\n```"]
 
 
 def _tower(section: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from passerby.errors import ConfigError
+from passerby.training.optimiser import build_optimiser, embedding_tables
 from passerby.training.recipe import Recipe
 from passerby.training.schedule import schedule
 from passerby.training.state import clear_state, read_state, write_state, write_text
@@ -89,7 +90,7 @@ def train(
     run.resume()
     started, last_save = time.perf_counter(), time.perf_counter()
     window: list[dict[str, torch.Tensor]] = []
-    while run.epoch < recipe.optimisation.epochs:
+    while not run.is_over:
         for losses in run.epoch_steps():
             window.append(losses)
             if run.step % _LOG_EVERY == 0 or run.step == run.steps:
@@ -117,8 +118,7 @@ class _Run:
                 f"optimisation.batch_size={options.batch_size} cannot be cut into {options.accumulation} accumulated "
                 f"parts on {accelerator.num_processes} processes; choose a multiple of {parts}"
             )
-        groups = [_with_rate(group, options.learning_rate) for group in task.parameter_groups()]
-        optimiser = torch.optim.AdamW(groups, lr=options.learning_rate, weight_decay=options.weight_decay)
+        optimiser = build_optimiser(task.parameter_groups(), options, embedding_tables(task.model))
         if accelerator.device.type == "cpu":
             task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model, self.optimiser = accelerator.prepare(task.model, optimiser)
@@ -135,7 +135,21 @@ class _Run:
         self.resumed_at = 0
         self.plan = self.next_plan()
         self.steps = len(self.plan) * options.epochs
-        self.factor = schedule(options.schedule, self.steps, max(1, round(options.warmup * self.steps)))
+        self.factor = schedule(
+            options.schedule,
+            self.steps,
+            max(1, round(options.warmup * self.steps)),
+            warmup_from=options.warmup_from,
+            milestones=[round(epoch * len(self.plan)) for epoch in options.milestones],
+            decay=options.decay,
+        )
+        self.stale, self.lowered = 0, 1.0  # validations in a row without a better one; what "plateau" came to
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all epochs are done, or the validations have long found nothing better."""
+        options = self.recipe.optimisation
+        return self.epoch >= options.epochs or 0 < options.stop_after <= self.stale
 
     # -- the folder ---------------------------------------------------------------------------------------------
 
@@ -174,7 +188,8 @@ class _Run:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.task.restore(state["task"])
         self.epoch, self.step, self.step_in_epoch = state["epoch"], state["step"], state["step_in_epoch"]
-        self.best, self.resumed_at = state["best"], self.step
+        self.best, self.stale, self.lowered = state["best"], state["stale"], state["lowered"]
+        self.resumed_at = self.step
         self.plan = state["plan"].numpy()
         self._cut_log()
 
@@ -195,6 +210,8 @@ class _Run:
                 "step": self.step,
                 "step_in_epoch": self.step_in_epoch,
                 "best": self.best,
+                "stale": self.stale,
+                "lowered": self.lowered,
                 "plan": torch.from_numpy(np.ascontiguousarray(self.plan)),
             },
         )
@@ -249,7 +266,7 @@ class _Run:
     def _step(self, batches: list[Any]) -> dict[str, torch.Tensor]:
         options = self.recipe.optimisation
         for group in self.optimiser.param_groups:
-            group["lr"] = group["base_lr"] * self.factor(self.step)
+            group["lr"] = group["base_lr"] * self.factor(self.step) * self.lowered
         total: dict[str, torch.Tensor] = {}
         for part, batch in enumerate(batches):
             seed = _mix(self.recipe.seed, self.step, part, self.accelerator.process_index)
@@ -310,37 +327,38 @@ class _Run:
         every = self.recipe.evaluation.every
         if last or (every and self.epoch % every == 0):
             self._validate(last)
-        if not last:
+        if not self.is_over:
             self.plan = self.next_plan()
             self.save_state()
         self.accelerator.wait_for_everyone()
 
     def _validate(self, last: bool) -> None:
-        if not self.accelerator.is_main_process:
-            return
+        """Measure in the main process; what follows for the learning rate and the end of the run, all are told."""
+        selection = self._measure() if self.accelerator.is_main_process else None
+        if self.accelerator.is_main_process and selection is None and last:
+            self.task.save(self.averaged(), self.folder / "checkpoint", {})
+        if selection is not None:
+            self.latest = selection.figures
+            figures = {f"val_{name}": value for name, value in selection.figures.items()}
+            self._log({"step": self.step, "epoch": self.epoch, **figures})
+            self.stale += 1
+            if not self.best or selection.value > self.best["value"]:
+                self.best, self.stale = _as_best(selection, self.epoch), 0
+                self.task.save(self.averaged(), self.folder / "checkpoint", selection.figures)
+            options = self.recipe.optimisation
+            if options.schedule == "plateau" and self.stale and self.stale % options.patience == 0:
+                self.lowered *= options.decay
+        self.stale, self.lowered = broadcast_object_list([self.stale, self.lowered])
+
+    def _measure(self) -> Selection | None:
         model = self.averaged()
         was_training = model.training
         model.eval()
         try:
             with torch.inference_mode():
-                selection = self.task.validate(model)
+                return self.task.validate(model)
         finally:
             model.train(was_training)
-        if selection is None:
-            if last:
-                self.task.save(model, self.folder / "checkpoint", {})
-            return
-        self.latest = selection.figures
-        self._log({"step": self.step, "epoch": self.epoch, **{f"val_{k}": v for k, v in selection.figures.items()}})
-        if not self.best or selection.value > self.best["value"]:
-            self.best = _as_best(selection, self.epoch)
-            self.task.save(model, self.folder / "checkpoint", selection.figures)
-
-
-def _with_rate(group: dict[str, Any], learning_rate: float) -> dict[str, Any]:
-    """A task's group as the optimiser takes it: its own factor of the learning rate multiplied out."""
-    base = learning_rate * group.get("rate", 1.0)
-    return {**{key: value for key, value in group.items() if key != "rate"}, "lr": base, "base_lr": base}
 
 
 def _as_best(selection: Selection, epoch: int) -> dict[str, float]:

@@ -1,7 +1,8 @@
 """Recipes: typed, frozen descriptions of a training run, read from YAML and changed with ``--set a.b=c``.
 
 An unknown key is an error that names the nearest known one; nothing in a recipe can name a Python class or a path to
-code, only registry keys. The resolved recipe is written into every run, so that a run can always be repeated.
+code, only registry keys. The resolved recipe is written into every run, so that a run can always be repeated. Here is
+what all runs share; each family of methods adds its sections in its own file (`passerby.training.families`).
 """
 
 from __future__ import annotations
@@ -9,69 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from passerby.errors import ConfigError, nearest
-
-Scalar = bool | int | float | str | None
+from passerby.training.families import find_family
 
 
 class Section(BaseModel):
     """A part of a recipe: immutable, unknown keys forbidden."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DataConfig(Section):
-    """What the pictures and captions look like when they reach the model."""
-
-    image_size: tuple[Annotated[int, Field(ge=16, le=2048)], Annotated[int, Field(ge=16, le=2048)]] = (96, 48)
-    """(height, width) in pixels of the training pictures; the image tower's own size when the tower fixes one."""
-    train_split: str = "train"
-    sampler: Literal["shuffled", "identities", "neighbours"] = "identities"
-    """How a batch is put together; see `passerby.data.samplers`."""
-    neighbours: Annotated[int, Field(ge=2)] = 4
-    """Group size of the `neighbours` sampler."""
-    captions_of: Literal["image", "person"] = "image"
-    """Whether a picture is paired with its own captions only, or with those of any picture of its person."""
-    captions: Annotated[int, Field(ge=1, le=8)] = 1
-    """Captions that go with each picture in a batch; each is a positive of its own."""
-
-
-class TowerConfig(Section):
-    """A tower by its registry name, with its own options."""
-
-    name: str
-    options: dict[str, Scalar] = {}
-
-
-class TokenizerConfig(Section):
-    """The BPE that is trained on the captions when the text tower brings no tokenizer of its own."""
-
-    vocabulary: Annotated[int, Field(ge=64, le=65536)] = 800
-    context_length: Annotated[int, Field(ge=4, le=512)] = 64
-
-
-class ModelConfig(Section):
-    """The dual encoder."""
-
-    image: TowerConfig
-    text: TowerConfig
-    tokenizer: TokenizerConfig = TokenizerConfig()
-    embedding_dim: Annotated[int, Field(ge=8, le=8192)] = 256
-
-
-class ObjectiveConfig(Section):
-    """The loss."""
-
-    name: Literal["identity_contrastive"] = "identity_contrastive"
-    temperature: Annotated[float, Field(gt=0, le=1)] = 0.07
-    """Initial temperature; learned from there."""
-    text_to_text: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the contrast between two captions of the same person; needs data.captions of 2 or more."""
 
 
 class AugmentationConfig(Section):
@@ -99,9 +50,26 @@ class OptimisationConfig(Section):
     tower_rate: Annotated[float, Field(gt=0)] = 1.0
     """Factor of the learning rate for pretrained towers; heads and temperature always move at the full rate."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    optimiser: Literal["adamw", "adam", "sgd", "muon"] = "adamw"
+    """AdamW (decoupled decay), Adam (decay in the gradient, as older recipes have it), SGD with momentum 0.9, or Muon
+    (matrices by orthogonal momentum, the rest by AdamW), which learns from scratch in half the samples."""
+    matrix_rate: Annotated[float, Field(gt=0)] = 20.0
+    """Factor of the learning rate for the matrices under Muon."""
     schedule: str = "cosine"
+    """A name of `passerby.training.schedule.SCHEDULES`, or "plateau": constant, times `decay` after each `patience`
+    validations in a row without a better one."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """Share of all steps that the learning rate rises."""
+    warmup_from: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Factor of the learning rate that the warm-up begins at."""
+    milestones: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """Epochs after which the schedule "step" multiplies the learning rate by `decay`."""
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Factor of the schedules "step" and "plateau"."""
+    patience: Annotated[int, Field(ge=1)] = 1
+    """Validations without a better one before "plateau" lowers the learning rate."""
+    stop_after: Annotated[int, Field(ge=0)] = 0
+    """Validations in a row without a better one after which the run stops; 0 trains all epochs."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Decay of the moving average of the parameters; 0 keeps the plain ones."""
     clip_norm: Annotated[float, Field(ge=0)] = 1.0
@@ -119,23 +87,16 @@ class EvaluationConfig(Section):
 
 
 class Recipe(Section):
-    """Everything that decides a training run except the data set's place."""
+    """What every training run has, whatever is trained; the families of methods add their data, model and losses."""
 
     name: str
     about: str = ""
+    task: str = "dual_encoder"
+    """The family of methods; a key of `passerby.training.families.FAMILIES`."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    data: DataConfig = DataConfig()
-    model: ModelConfig
-    objective: ObjectiveConfig = ObjectiveConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     optimisation: OptimisationConfig = OptimisationConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
-
-    @model_validator(mode="after")
-    def _enough_captions(self) -> Self:
-        if self.objective.text_to_text > 0 and self.data.captions < 2:
-            raise ValueError("objective.text_to_text compares two captions; set data.captions to 2 or more")
-        return self
 
     def to_yaml(self) -> str:
         """The resolved recipe as YAML, every default written out."""
@@ -171,15 +132,16 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def parse_recipe(tree: dict[str, Any], origin: str = "recipe") -> Recipe:
-    """Validate a mapping as a recipe.
+    """Validate a mapping as a recipe of its family (the key ``task``).
 
     Raises:
-        ConfigError: with one line for each wrong key or value.
+        ConfigError: no such family, or wrong keys or values, one line for each.
     """
+    family = find_family(tree.get("task", Recipe.model_fields["task"].default)).recipe()
     try:
-        return Recipe.model_validate(tree)
+        return family.model_validate(tree)
     except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors()]
+        lines = [_explain(problem, family) for problem in error.errors()]
         raise ConfigError(f"the recipe {origin} is wrong:\n  " + "\n  ".join(lines)) from error
 
 
@@ -214,19 +176,19 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override!r}: the value is not valid YAML: {error}") from error
 
 
-def _explain(problem: Any) -> str:
+def _explain(problem: Any, family: type[Recipe]) -> str:
     location = [str(part) for part in problem["loc"]]
     where = ".".join(location)
     if problem["type"] == "extra_forbidden":
-        known = _known_keys(location[:-1])
+        known = _known_keys(location[:-1], family)
         return f"{where}: no such key; known here: {', '.join(known)}.{nearest(location[-1], known)}"
     if problem["type"] == "missing":
         return f"{where}: missing"
     return f"{where}: {problem['msg']} (given: {problem['input']!r})"
 
 
-def _known_keys(path: list[str]) -> list[str]:
-    node: type[BaseModel] = Recipe
+def _known_keys(path: list[str], family: type[Recipe]) -> list[str]:
+    node: type[BaseModel] = family
     for part in path:
         annotation = node.model_fields[part].annotation
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):

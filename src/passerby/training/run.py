@@ -20,10 +20,11 @@ from accelerate.state import AcceleratorState
 from passerby.data.records import Dataset
 from passerby.errors import ConfigError, MissingExtraError
 from passerby.training.curves import draw_curves
+from passerby.training.families import find_family
 from passerby.training.loop import Progress, TrainResult, train
 from passerby.training.precision import choose_precision
 from passerby.training.recipe import Recipe
-from passerby.training.tasks.dual_encoder import DualEncoderTask
+from passerby.training.tasks.base import Task
 
 Tracker = Literal["tensorboard", "wandb"]
 
@@ -55,9 +56,10 @@ def run_recipe(
         DataError: the data set lacks what the recipe needs.
     """
     across = DistributedDataParallelKwargs()
+    build = find_family(recipe.task).task()
     accelerator = _accelerator(recipe, folder, tracker, across)
     with accelerator.local_main_process_first():  # the others then find the pictures decoded
-        task = DualEncoderTask(recipe, dataset, on_decoded if accelerator.is_main_process else None)
+        task = build(recipe, dataset, on_decoded if accelerator.is_main_process else None)
     across.find_unused_parameters = accelerator.num_processes > 1 and _some_idle(task)
     if tracker is not None:
         accelerator.init_trackers("passerby", _flat(recipe), {"wandb": {"name": recipe.name, "dir": str(folder)}})
@@ -88,11 +90,10 @@ def _accelerator(
     )
 
 
-def _some_idle(task: DualEncoderTask) -> bool:
-    """Whether some parameter has no part in the vectors, such as a spare pooler's, so that no process waits for it."""
+def _some_idle(task: Task) -> bool:
+    """Whether some parameter has no part in the result, such as a spare pooler's, so that no process waits for it."""
     model = task.model.eval()
-    images, texts, scale = model(torch.zeros(1, 3, *task.size), torch.ones(1, 4, dtype=torch.int64))
-    (images.sum() + texts.sum() + scale).backward()
+    torch.stack([output.sum() for output in model(*task.example())]).sum().backward()
     idle = any(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
     model.zero_grad(set_to_none=True)
     model.train()

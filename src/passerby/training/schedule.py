@@ -3,44 +3,69 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from passerby.errors import ConfigError, nearest
 
 
-def warmup_cosine(step: int, total: int, warmup: int, floor: float = 0.0) -> float:
-    """Linear warm-up, then half a cosine down to `floor` (Loshchilov and Hutter 2017, eq. 5, without restarts).
+def cosine(progress: float, floor: float = 0.0) -> float:
+    """Half a cosine from 1 down to `floor` (Loshchilov and Hutter 2017, eq. 5, without restarts).
 
     Args:
-        step: steps done, from 0.
-        total: steps of the whole run.
-        warmup: steps of the linear rise.
+        progress: share of the steps after the warm-up that are done, in [0, 1].
         floor: factor at the end, in [0, 1].
     """
-    if step < warmup:
-        return (step + 1) / warmup
-    progress = min(1.0, (step - warmup) / max(1, total - warmup))
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def warmup_constant(step: int, total: int, warmup: int, floor: float = 0.0) -> float:
-    """Linear warm-up, then the base rate to the end. `total` and `floor` have no effect."""
-    return (step + 1) / warmup if step < warmup else 1.0
+def constant(progress: float, floor: float = 0.0) -> float:
+    """The base rate to the end. Neither argument has an effect."""
+    return 1.0
 
 
-SCHEDULES: dict[str, Callable[[int, int, int, float], float]] = {
-    "cosine": warmup_cosine,
-    "constant": warmup_constant,
-}
+#: Schedules that depend on nothing but the share of the steps that is done.
+SCHEDULES: Mapping[str, Callable[[float, float], float]] = MappingProxyType({"cosine": cosine, "constant": constant})
+#: All names that a recipe may give; "step" goes by `milestones`, "plateau" by what the validations find.
+NAMES = (*SCHEDULES, "step", "plateau")
 
 
-def schedule(name: str, total: int, warmup: int, floor: float = 0.0) -> Callable[[int], float]:
-    """Return the factor function of a named schedule.
+def schedule(
+    name: str,
+    total: int,
+    warmup: int,
+    floor: float = 0.0,
+    *,
+    warmup_from: float = 0.0,
+    milestones: Sequence[int] = (),
+    decay: float = 0.1,
+) -> Callable[[int], float]:
+    """The factor of the learning rate as a function of the steps done: a linear warm-up, then a named curve.
+
+    Args:
+        name: one of `NAMES`; the part of "plateau" that depends on validations is not here.
+        total: steps of the whole run.
+        warmup: steps of the linear rise.
+        floor: factor at the end of "cosine".
+        warmup_from: factor at the start of the warm-up; its first step is one part of the way up.
+        milestones: steps at which "step" multiplies the factor by `decay`.
+        decay: factor of "step", in (0, 1).
 
     Raises:
-        ConfigError: no schedule has that name.
+        ConfigError: no schedule has that name, or "step" has no milestones.
     """
-    if name not in SCHEDULES:
-        raise ConfigError(f"no schedule is called {name!r}; known: {', '.join(SCHEDULES)}.{nearest(name, SCHEDULES)}")
-    curve = SCHEDULES[name]
-    return lambda step: curve(step, total, warmup, floor)
+    if name not in NAMES:
+        raise ConfigError(f"no schedule is called {name!r}; known: {', '.join(NAMES)}.{nearest(name, NAMES)}")
+    if name == "step" and not milestones:
+        raise ConfigError('the schedule "step" needs optimisation.milestones, the epochs at which it lowers the rate')
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return warmup_from + (1 - warmup_from) * (step + 1) / warmup
+        if name == "step":
+            return decay ** sum(step >= milestone for milestone in milestones)
+        if name == "plateau":
+            return 1.0
+        return SCHEDULES[name](min(1.0, (step - warmup) / max(1, total - warmup)), floor)
+
+    return factor

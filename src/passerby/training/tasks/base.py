@@ -32,6 +32,10 @@ class Task(Protocol):
         """What is trained."""
         ...
 
+    def example(self) -> tuple[Tensor, ...]:
+        """Smallest inputs that the model's `forward` takes; it returns a sequence of tensors."""
+        ...
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for the optimiser; each may carry ``rate`` (factor of the learning rate) and ``weight_decay``."""
         ...

@@ -37,8 +37,8 @@ from passerby.models.tokenizer import Tokenizer
 from passerby.models.towers.registry import image_tower_names, text_tower_names, text_tower_tokenizer
 from passerby.training.augment import augment
 from passerby.training.gather import gather_with_gradient
-from passerby.training.recipe import ModelConfig, Recipe, TowerConfig
 from passerby.training.tasks.base import Selection
+from passerby.training.tasks.dual_encoder_recipe import DualEncoderRecipe, ModelConfig, TowerConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,9 @@ class DualEncoderTask:
         CheckpointError: a pretrained tower cannot be had.
     """
 
-    def __init__(self, recipe: Recipe, dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> None:
+    def __init__(
+        self, recipe: DualEncoderRecipe, dataset: Dataset, progress: Callable[[int, int], None] | None = None
+    ) -> None:
         self.recipe = recipe
         self.dataset = dataset
         torch.manual_seed(recipe.seed)
@@ -131,6 +133,10 @@ class DualEncoderTask:
         people = int(self.train.pairs.person_of.max()) + 1
         self.memory = torch.zeros(people, recipe.model.embedding_dim)
         self._data_mark = _mark(train)
+
+    def example(self) -> tuple[Tensor, ...]:
+        """One black picture and one sentence of four tokens."""
+        return torch.zeros(1, 3, *self.size), torch.ones(1, 4, dtype=torch.int64)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Weights with decay; biases, normalisations, embeddings and the temperature without (Loshchilov 2019).
@@ -279,7 +285,7 @@ def is_pretrained(tower: TowerConfig, registered: Collection[str]) -> bool:
     return named and tower.options.get("weights") != "random"
 
 
-def _check_length(model: DualEncoder, recipe: Recipe) -> None:
+def _check_length(model: DualEncoder, recipe: DualEncoderRecipe) -> None:
     most, asked = model.text_tower.options.get("context_length"), recipe.model.tokenizer.context_length
     if isinstance(most, int) and asked > most:
         raise ConfigError(

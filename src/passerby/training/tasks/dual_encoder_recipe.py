@@ -1,0 +1,74 @@
+"""The recipe of a dual encoder: its pictures and captions, its two towers and its loss."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from passerby.training.recipe import Recipe, Section
+
+Scalar = bool | int | float | str | None
+
+
+class DataConfig(Section):
+    """What the pictures and captions look like when they reach the model."""
+
+    image_size: tuple[Annotated[int, Field(ge=16, le=2048)], Annotated[int, Field(ge=16, le=2048)]] = (96, 48)
+    """(height, width) in pixels of the training pictures; the image tower's own size when the tower fixes one."""
+    train_split: str = "train"
+    sampler: Literal["shuffled", "identities", "neighbours"] = "identities"
+    """How a batch is put together; see `passerby.data.samplers`."""
+    neighbours: Annotated[int, Field(ge=2)] = 4
+    """Group size of the `neighbours` sampler."""
+    captions_of: Literal["image", "person"] = "image"
+    """Whether a picture is paired with its own captions only, or with those of any picture of its person."""
+    captions: Annotated[int, Field(ge=1, le=8)] = 1
+    """Captions that go with each picture in a batch; each is a positive of its own."""
+
+
+class TowerConfig(Section):
+    """A tower by its registry name, with its own options."""
+
+    name: str
+    options: dict[str, Scalar] = Field(default_factory=dict)
+
+
+class TokenizerConfig(Section):
+    """The BPE that is trained on the captions when the text tower brings no tokenizer of its own."""
+
+    vocabulary: Annotated[int, Field(ge=64, le=65536)] = 800
+    context_length: Annotated[int, Field(ge=4, le=512)] = 64
+
+
+class ModelConfig(Section):
+    """The dual encoder."""
+
+    image: TowerConfig
+    text: TowerConfig
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    embedding_dim: Annotated[int, Field(ge=8, le=8192)] = 256
+
+
+class ObjectiveConfig(Section):
+    """The loss."""
+
+    name: Literal["identity_contrastive"] = "identity_contrastive"
+    temperature: Annotated[float, Field(gt=0, le=1)] = 0.07
+    """Initial temperature; learned from there."""
+    text_to_text: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the contrast between two captions of the same person; needs data.captions of 2 or more."""
+
+
+class DualEncoderRecipe(Recipe):
+    """Everything that decides a dual encoder except the data set's place."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig
+    objective: ObjectiveConfig = ObjectiveConfig()
+
+    @model_validator(mode="after")
+    def _enough_captions(self) -> Self:
+        if self.objective.text_to_text > 0 and self.data.captions < 2:
+            raise ValueError("objective.text_to_text compares two captions; set data.captions to 2 or more")
+        return self
