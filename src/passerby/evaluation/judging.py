@@ -92,6 +92,7 @@ def judge(groups: Sequence[TieGroups], task: Task, stamp: Stamp) -> Report:
         dataset=stamp.dataset,
         fingerprint=stamp.fingerprint,
         data_fingerprint=data_fingerprint(task.split),
+        provenance=task.split.provenance,
         seed=stamp.seed,
         versions=_versions(),
         scoring=stamp.scoring,

@@ -36,11 +36,12 @@ class Report:
         tie_bounds: the same keys as `figures`, the figure if ties fell out as badly and as well as they can.
         curve: R@1, R@2, ..., the cumulative match characteristic, in percent.
         counts: queries, queries_without_hit (not in the figures), gallery, hits_per_query, identities,
-            without_identity (gallery items of nobody known, counted as misses), junk, kept_for_asking.
+            without_identity (gallery items of nobody known, counted as misses), junk.
         protocol: the rules.
         dataset: name of the data set.
         fingerprint: of the checkpoint, or None for what has no checkpoint (chance, a baseline).
         data_fingerprint: of the split that was judged.
+        provenance: where the split comes from when it is not the data set's own; empty otherwise.
         seed: of the bootstrap and of drawn galleries.
         versions: of passerby, Python, numpy, and the engines that were loaded.
         scoring: how queries scored the gallery.
@@ -60,6 +61,7 @@ class Report:
     dataset: str
     fingerprint: str | None
     data_fingerprint: str
+    provenance: str
     seed: int
     versions: Mapping[str, str]
     scoring: str = "dot product"
@@ -111,6 +113,7 @@ class Report:
             "dataset": self.dataset,
             "fingerprint": self.fingerprint,
             "data_fingerprint": self.data_fingerprint,
+            "provenance": self.provenance,
             "scoring": self.scoring,
             "transductive": self.transductive,
             "flip": self.flip,
@@ -146,6 +149,8 @@ class Report:
         more = {heading: self.figures.get(key, math.nan) for key, heading in MORE_FIGURES.items()}
         told = " · ".join(f"{heading} {value:.1f}" for heading, value in more.items() if math.isfinite(value))
         lines = [self.protocol.describe(), *([told] if told else [])]
+        if self.provenance:
+            lines.append(f"the split {self.protocol.report_split} is not the data set's own: {self.provenance}")
         if self.scoring != "dot product":
             others = "looks at the other queries (transductive)" if self.transductive else "each query by itself"
             lines.append(f"scores: {self.scoring}, {others}")
