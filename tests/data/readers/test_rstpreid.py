@@ -127,7 +127,7 @@ def test_no_folder_of_pictures(tmp_path):
 @pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe\x00", b"[" * 100_000])
 def test_what_is_not_json_is_refused(tmp_path, content):
     (written(tmp_path, rows()) / "data_captions.json").write_bytes(content)
-    with pytest.raises(DataError, match="is not (JSON|text in UTF-8)"):
+    with pytest.raises(DataError, match=r"is not (JSON|text in UTF-8)"):
         read(tmp_path)
 
 

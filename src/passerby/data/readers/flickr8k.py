@@ -66,7 +66,7 @@ def source(root: Path, *, by_seed: bool = False) -> Source:
     if by_seed:
         home = tutorial_split(sorted(sentences))
         origin = "a fifth of the pictures is val, drawn with NumPy's seed 42"
-        provenance = dict.fromkeys(("train", "val"), origin)
+        provenance = {"train": origin, "val": origin}
     else:
         home, provenance = _listed_splits(root), {UNUSED: "in none of the three lists"}
         unknown = sorted(set(home) - set(sentences))

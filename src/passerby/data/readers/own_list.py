@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from passerby.data.readers.places import read_lines, read_table
 from passerby.data.readers.source import Source, SourceRow, assemble
@@ -55,10 +55,10 @@ def source(path: Path, *, form: str = "jsonl") -> Source:
                 f"{path}, line {number} has no 'image'; it has {', '.join(map(repr, line)) or 'nothing'}."
                 f"{nearest('image', line)}"
             )
-        for name in line.keys() - set(known):
-            if nearest(name, known) and name not in unread:
+        for name in line.keys() - set(known) - set(unread):
+            if nearest(name, known):
                 raise DataError(f"{path}, line {number}: unknown column {name!r}.{nearest(name, known)}")
-            unread.setdefault(name, number)
+            unread[name] = number
     persons = _persons(lines, path)
     rows: dict[str, SourceRow] = {}
     for number, line in lines:
@@ -170,16 +170,16 @@ class _Line:
             asks=self._truth("query"),
         )
 
-    def _refuse(self, key: str, expected: str) -> Any:
+    def _refuse(self, key: str, expected: str) -> NoReturn:
         raise DataError(f"{self.where}: {key} is {self.values[key]!r:.80}; expected {expected}")
 
     def _text(self, key: str) -> str | None:
         found = self.values.get(key)
         if isinstance(found, int) and not isinstance(found, bool) and key == "camera":
             return str(found)
-        if found is not None and not isinstance(found, str):
-            self._refuse(key, "text")
-        return found.strip() if found is not None else None
+        if found is None or isinstance(found, str):
+            return found and found.strip()
+        return self._refuse(key, "text")
 
     def _captions(self) -> tuple[str, ...]:
         found = self.values.get("captions", [])
@@ -200,12 +200,14 @@ class _Line:
         found = self.values.get("time")
         if found is None:
             return None
-        with suppress(ValueError, TypeError):
+        if isinstance(found, bool) or not isinstance(found, int | float | str):
+            return self._refuse("time", _TIME)
+        with suppress(ValueError, OverflowError):
             seconds = float(found)
-            return seconds if math.isfinite(seconds) and not isinstance(found, bool) else self._refuse("time", _TIME)
+            return seconds if math.isfinite(seconds) else self._refuse("time", _TIME)
         try:
-            moment = datetime.fromisoformat(found)
-        except (ValueError, TypeError):
+            moment = datetime.fromisoformat(str(found))
+        except ValueError:
             return self._refuse("time", _TIME)
         # A time without a zone is taken as UTC, so that it does not depend on the machine.
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

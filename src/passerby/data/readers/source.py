@@ -81,6 +81,8 @@ class Source:
         captioned: True where each picture must have a sentence.
         own: True for a user's own list, which may name pictures anywhere.
         provenance: split -> where it comes from, for splits that are not the files' own.
+        groups: split -> the group of splits in which a person, and a picture, belongs to one; splits that are not
+            named are one group. Several draws of train and test are a group each.
         notes: what a user of this data set should know, a line each.
     """
 
@@ -95,6 +97,7 @@ class Source:
     captioned: bool = False
     own: bool = False
     provenance: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -159,8 +162,8 @@ def count(rows: Sequence[SourceRow]) -> Counts:
 
 def repeated(source: Source) -> dict[str, int]:
     """Pictures that are listed more than once, and how often."""
-    times = Counter(row.image for row in source.rows)
-    return {image: number for image, number in times.items() if number > 1}
+    times = Counter((source.groups.get(row.split), row.image) for row in source.rows)
+    return {image: number for (_, image), number in times.items() if number > 1}
 
 
 def outside(source: Source) -> list[str]:
@@ -201,11 +204,11 @@ def _names_in(folder: Path) -> set[str]:
 
 def crossing(source: Source) -> dict[int, list[str]]:
     """People who are in more than one split, and in which; junk and pictures of nobody known belong to no one."""
-    homes: dict[int, set[str]] = {}
+    homes: dict[tuple[int, str], set[str]] = {}
     for row in source.rows:
         if row.person_id is not None and not row.junk:
-            homes.setdefault(row.person_id, set()).add(row.split)
-    return {person: sorted(splits) for person, splits in sorted(homes.items()) if len(splits) > 1}
+            homes.setdefault((row.person_id, source.groups.get(row.split, "")), set()).add(row.split)
+    return {person: sorted(splits) for (person, _), splits in sorted(homes.items()) if len(splits) > 1}
 
 
 def silent(source: Source) -> list[SourceRow]:
