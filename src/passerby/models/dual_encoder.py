@@ -1,29 +1,35 @@
 """The dual encoder: an image tower and a text tower that meet in one space, where a dot product is the score.
 
 Neither tower sees what the other sees, so a gallery is encoded once and every sentence is compared with all of it.
+Either may have an attention mechanism between its tokens and its pooling (`passerby.models.attended`), and a re-ranker
+that looks at sentence and picture together may come along (`passerby.models.reranker`).
 
-Axes: B pictures or sentences, L token ids, D width of the shared space.
+Axes: B pictures or sentences, L token ids, T tokens of a picture, C channels of a token, D width of the shared space.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from passerby.errors import ConfigError, nearest
+from passerby.models.attended import attended_image, attended_text
 from passerby.models.preprocessing import Preprocessing
+from passerby.models.reranker import FusionReranker, build_reranker
 from passerby.models.towers.base import ImageTower, TextTower
 from passerby.models.towers.registry import image_tower, image_tower_options, text_tower, text_tower_options
 from passerby.nn.projection import build_projection
+from passerby.nn.token_mixer import mechanism_options
 
 #: Largest logit scale, as in CLIP (Radford et al. 2021, section 2.5): beyond it training becomes unstable.
 MAX_LOGIT_SCALE = 100.0
 
-_CONFIG_KEYS = ("image", "text", "embedding_dim", "projection", "tokenizer")
+_CONFIG_KEYS = ("image", "text", "embedding_dim", "projection", "attention", "reranker", "tokenizer")
 _TOWER_KEYS = ("name", "options")
 
 
@@ -36,6 +42,8 @@ class DualEncoder(nn.Module):
         embedding_dim: D.
         projection: registry name of both projection heads.
         temperature: initial temperature; the logit scale is its inverse.
+        attention: what `config` says of the towers' attention mechanisms; empty where they have none.
+        reranker: the second stage, which the vectors do not depend on; None for most models.
     """
 
     def __init__(
@@ -45,13 +53,16 @@ class DualEncoder(nn.Module):
         embedding_dim: int,
         projection: str = "linear",
         temperature: float = 0.07,
+        attention: Mapping[str, Any] = MappingProxyType({}),
+        reranker: FusionReranker | None = None,
     ) -> None:
         super().__init__()
         self.image_tower, self.text_tower = image, text
         self.image_projection = build_projection(projection, image.width, embedding_dim)
         self.text_projection = build_projection(projection, text.width, embedding_dim)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
-        self.embedding_dim, self.projection = embedding_dim, projection
+        self.embedding_dim, self.projection, self.attention = embedding_dim, projection, attention
+        self.reranker = reranker
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -62,12 +73,18 @@ class DualEncoder(nn.Module):
     def config(self) -> dict[str, Any]:
         """The mapping from which `build_dual_encoder` makes a model of the same shape, nothing fetched."""
         image, text = self.image_tower, self.text_tower
-        return {
+        config = {
             "image": {"name": image.name, "options": dict(image.options)},
             "text": {"name": text.name, "options": dict(text.options)},
             "embedding_dim": self.embedding_dim,
             "projection": self.projection,
         }
+        # Only where there are any: a checkpoint of plain towers keeps the fingerprint that its galleries know.
+        if self.attention:
+            config["attention"] = dict(self.attention)
+        if self.reranker is not None:
+            config["reranker"] = dict(self.reranker.options)
+        return config
 
     @property
     def parameter_count(self) -> int:
@@ -86,15 +103,31 @@ class DualEncoder(nn.Module):
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Normalised pictures (B, 3, H, W) -> unit vectors (B, D)."""
-        return _unit(self.image_projection(self.image_tower(images)))
+        return unit_rows(self.image_projection(self.image_tower(images)))
 
     def encode_texts(self, ids: Tensor) -> Tensor:
         """Token ids (B, L) int64, 0 = padding -> unit vectors (B, D)."""
-        return _unit(self.text_projection(self.text_tower(ids)))
+        return unit_rows(self.text_projection(self.text_tower(ids)))
 
-    def forward(self, images: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Encode a batch of both kinds: (B, 3, H, W), (B', L) -> (B, D), (B', D), logit scale ()."""
-        return self.encode_images(images), self.encode_texts(ids), self.logit_scale
+    def project_images(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures (B, 3, H, W) -> vectors (B, D) of any length, and the tower's tokens (B, T, C) for a re-ranker."""
+        tokens = self.image_tower.tokens(images)
+        return self.image_projection(self.image_tower.pool(tokens)), tokens
+
+    def project_texts(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Token ids (B, L) -> vectors (B, D) of any length, the tower's tokens (B, L, C) and their mask (B, L)."""
+        tokens, mask = self.text_tower.tokens(ids), self.text_tower.mask(ids)
+        return self.text_projection(self.text_tower.pool(tokens, mask)), tokens, mask
+
+    def forward(self, images: Tensor, ids: Tensor, unit: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+        """Encode a batch of both kinds: (B, 3, H, W), (B', L) -> (B, D), (B', D), logit scale ().
+
+        Without `unit` the vectors keep the length that the projection gave them, as the soft-target loss wants them.
+        """
+        pictures, sentences = self.project_images(images)[0], self.project_texts(ids)[0]
+        if unit:
+            pictures, sentences = unit_rows(pictures), unit_rows(sentences)
+        return pictures, sentences, self.logit_scale
 
 
 def build_dual_encoder(
@@ -109,7 +142,8 @@ def build_dual_encoder(
 
     Args:
         config: ``image`` and ``text`` (each ``name`` and optional ``options``), ``embedding_dim``, and optionally
-            ``projection``; a recipe's ``tokenizer`` may be there and is not looked at.
+            ``projection``, ``attention`` (see `attention_of`) and ``reranker`` (options of `FusionReranker`, or None);
+            a recipe's ``tokenizer`` may be there and is not looked at.
         image_size: (height, width), given to an image tower that takes it unless its options name one.
         vocabulary_size: given to a text tower that takes it unless its options name one.
         context_length: likewise; longest sentence in tokens.
@@ -123,6 +157,7 @@ def build_dual_encoder(
             raise ConfigError(
                 f"model.{key}: no such key; known: {', '.join(_CONFIG_KEYS)}.{nearest(key, _CONFIG_KEYS)}"
             )
+    attention = {side: attention_of(config.get("attention", "none"), side) for side in ("image", "text")}
     image_name, image_options = _tower(config, "image")
     text_name, text_options = _tower(config, "text")
     image_given = {"image_size": image_size}
@@ -134,7 +169,48 @@ def build_dual_encoder(
     dim = config.get("embedding_dim")
     if not isinstance(dim, int) or dim < 1:
         raise ConfigError(f"model.embedding_dim is {dim!r}; expected a whole number above zero")
-    return DualEncoder(image, text, dim, str(config.get("projection", "linear")), temperature)
+    reranker = None if config.get("reranker") is None else build_reranker(config["reranker"], image, text)
+    plain = all(chosen["name"] == "none" for chosen in attention.values())
+    return DualEncoder(
+        attended_image(image, **attention["image"]),
+        attended_text(text, **attention["text"]),
+        dim,
+        str(config.get("projection", "linear")),
+        temperature,
+        {} if plain else attention,
+        reranker,
+    )
+
+
+def attention_of(section: Any, side: str) -> dict[str, Any]:
+    """What a configuration's ``attention`` asks of one side.
+
+    Args:
+        section: a mechanism's name for both sides, or a mapping with ``image``, ``text`` or both; each is a name or a
+            mapping with ``name`` and optional ``options``. A side that is not there has "none".
+        side: "image" or "text".
+
+    Returns:
+        ``name`` and ``options``.
+
+    Raises:
+        ConfigError: a key, a mechanism or an option is unknown.
+    """
+    if isinstance(section, Mapping):
+        for key in section:
+            if key not in ("image", "text"):
+                raise ConfigError(
+                    f"model.attention.{key}: no such key; expected 'image' and 'text', or one mechanism's name"
+                )
+        section = section.get(side, "none")
+    if isinstance(section, str):
+        section = {"name": section}
+    if not isinstance(section, Mapping) or not isinstance(section.get("name"), str) or set(section) - {*_TOWER_KEYS}:
+        raise ConfigError(
+            f"model.attention.{side} is {section!r}; expected a mechanism's name, or a mapping with 'name' and "
+            "'options'"
+        )
+    return {"name": section["name"], "options": mechanism_options(section["name"], section.get("options") or {})}
 
 
 def _tower(config: Mapping[str, Any], kind: str) -> tuple[str, dict[str, Any]]:
@@ -152,6 +228,7 @@ def _filled(given: Mapping[str, Any], accepted: set[str], options: Mapping[str, 
     return {**usable, **options}
 
 
-def _unit(vectors: Tensor) -> Tensor:
+def unit_rows(vectors: Tensor) -> Tensor:
+    """Rows of unit length: (B, D) -> (B, D) float32."""
     # In float32 whatever the precision around it: a norm in half precision moves scores in the third digit.
     return nn.functional.normalize(vectors.float(), dim=-1)

@@ -68,20 +68,27 @@ class Block(nn.Module):
         mlp_width: channels inside the perceptron.
         activation: a key of `ACTIVATIONS`.
         dropout: share of the residual branches' channels dropped in training.
+        attention: what mixes the tokens; full self-attention by default. A causal stack needs the default.
 
     Raises:
         ConfigError: the heads do not divide the channels, or the activation is unknown.
     """
 
     def __init__(
-        self, channels: int, heads: int, mlp_width: int, activation: str = "gelu", dropout: float = 0.0
+        self,
+        channels: int,
+        heads: int,
+        mlp_width: int,
+        activation: str = "gelu",
+        dropout: float = 0.0,
+        attention: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
             hint = nearest(activation, ACTIVATIONS)
             raise ConfigError(f"no activation is called {activation!r}; known: {', '.join(ACTIVATIONS)}.{hint}")
         self.norm1 = nn.LayerNorm(channels)
-        self.attention = SelfAttention(channels, heads)
+        self.attention = SelfAttention(channels, heads) if attention is None else attention
         self.norm2 = nn.LayerNorm(channels)
         self.widen = nn.Linear(channels, mlp_width)
         self.activation = ACTIVATIONS[activation]()
@@ -90,7 +97,8 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
         """(B, L, C), optional mask (B, L) -> (B, L, C)."""
-        tokens = tokens + self.dropout(self.attention(self.norm1(tokens), mask, causal))
+        mixed = self.attention(self.norm1(tokens), mask, *([causal] if causal else []))
+        tokens = tokens + self.dropout(mixed)
         return tokens + self.dropout(self.narrow(self.activation(self.widen(self.norm2(tokens)))))
 
 

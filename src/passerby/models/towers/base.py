@@ -37,9 +37,16 @@ class Tower(nn.Module, ABC):
 
 
 class ImageTower(Tower):
-    """A tower for pictures; `preprocessing` says what its input must look like."""
+    """A tower for pictures.
+
+    Attributes:
+        preprocessing: what its input must look like.
+        grid: rows and columns of its tokens, row by row, after any tokens in front (a class token); None where they
+            have no places.
+    """
 
     preprocessing: Preprocessing
+    grid: tuple[int, int] | None = None
 
     @abstractmethod
     def tokens(self, images: Tensor) -> Tensor:
@@ -48,6 +55,10 @@ class ImageTower(Tower):
     @abstractmethod
     def pool(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Tokens (B, T, C), optional mask (B, T) of those that count -> (B, D)."""
+
+    def fused(self) -> ImageTower:
+        """The tower as it is used after training: parallel branches merged into one; itself where it has none."""
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised pictures (B, 3, H, W) -> (B, D)."""

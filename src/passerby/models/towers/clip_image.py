@@ -70,7 +70,8 @@ class ClipImage(ImageTower):
         self.width = channels
         self.patches = nn.Conv2d(3, channels, patch, stride=patch, bias=False)
         self.class_token = nn.Parameter(channels**-0.5 * torch.randn(channels))
-        count = (height // patch) * (width // patch) + 1
+        self.grid = (height // patch, width // patch)
+        count = self.grid[0] * self.grid[1] + 1
         self.positions = nn.Parameter(channels**-0.5 * torch.randn(count, channels))
         self.norm_before = nn.LayerNorm(channels)
         self.layers = Stack(layers, channels, heads, mlp_width, activation)
@@ -90,6 +91,11 @@ class ClipImage(ImageTower):
         from passerby.models.restore import load_tensors
 
         parts = read_clip_parts(source_folder(source))
+        if parts.image_name != "clip":
+            raise CheckpointError(
+                f"{source} is a MobileCLIP, whose image tower is no vision transformer of CLIP; use the tower "
+                f"{parts.image_name}:{parts.image['source']}, or load the folder as a model"
+            )
         tower = cls(**parts.image)
         tower.preprocessing = parts.preprocessing
         load_tensors(tower, {name: value.numpy() for name, value in parts.of("image_tower").items()}, source)

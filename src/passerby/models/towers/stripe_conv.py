@@ -70,6 +70,7 @@ class StripeConv(ImageTower):
             image_size=(height, width), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), interpolation="bilinear"
         )
         self.rows = height // 16
+        self.grid = (self.rows, width // 16)
         wide = 4 * channels
         self.width = self.rows * wide
         self.stem = nn.Sequential(

@@ -8,6 +8,7 @@ Axes: B pictures, T tokens, C channels of a token, R rows and S columns of a fea
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from passerby.errors import ConfigError, MissingExtraError, nearest
 from passerby.models.towers.base import ImageTower, Preprocessing
 from passerby.models.towers.registry import register_image_tower
 
+#: What timm calls the merging of branches, oldest name last.
+_MERGES = ("reparameterize", "fuse", "switch_to_deploy")
 _WEIGHT_FILES = ("model.safetensors", "open_clip_model.safetensors")
 
 
@@ -62,7 +65,7 @@ class TimmImage(ImageTower):
         self.source = source
         self.network = _create(source, image_size, weights)
         self.preprocessing = _preprocessing(self.network, image_size)
-        self._map_grid: tuple[int, int] | None = None  # (R, S) where the features are a map
+        self._is_map = False  # whether the features are a map and not a sequence
         self._channels_last = False
         self.width = self._dry_run()
 
@@ -80,10 +83,20 @@ class TimmImage(ImageTower):
     def pool(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Pool as timm does, with its pre-logits layers: (B, T, C) -> (B, D). Takes no mask."""
         features = tokens
-        if self._map_grid is not None:
-            features = tokens.unflatten(1, self._map_grid)  # (B, R, S, C)
+        if self._is_map and self.grid is not None:
+            features = tokens.unflatten(1, self.grid)  # (B, R, S, C)
             features = features if self._channels_last else features.permute(0, 3, 1, 2)
         return self.network.forward_head(features, pre_logits=True)  # type: ignore[operator]
+
+    def fused(self) -> ImageTower:
+        """A copy whose re-parameterisable blocks (FastViT, MobileOne, RepVGG) are merged; itself where it has none."""
+        if not any(hasattr(part, name) for part in self.network.modules() for name in _MERGES):
+            return self
+        from timm.utils.model import reparameterize_model
+
+        merged = copy.deepcopy(self).eval()
+        merged.network = reparameterize_model(merged.network, inplace=True)
+        return merged
 
     def _dry_run(self) -> int:
         height, width = self.preprocessing.image_size
@@ -96,7 +109,9 @@ class TimmImage(ImageTower):
                     # Convolutional models give (B, C, R, S), Swin and its like (B, R, S, C).
                     self._channels_last = features.shape[1] != self.network.num_features
                     shape = features.shape[1:3] if self._channels_last else features.shape[2:]
-                    self._map_grid = (int(shape[0]), int(shape[1]))
+                    self._is_map, self.grid = True, (int(shape[0]), int(shape[1]))
+                else:
+                    self.grid = _patch_grid(self.network, features.shape[1])
                 return int(self.network.forward_head(features, pre_logits=True).shape[-1])  # type: ignore[operator]
         except (AssertionError, RuntimeError, ValueError) as error:
             own = "x".join(str(side) for side in _own_size(self.network))
@@ -105,6 +120,14 @@ class TimmImage(ImageTower):
             ) from error
         finally:
             self.network.train(was_training)
+
+
+def _patch_grid(network: Any, tokens: int) -> tuple[int, int] | None:
+    """(R, S) of a vision transformer's patches; None where its tokens are something else."""
+    grid = getattr(getattr(network, "patch_embed", None), "grid_size", None)
+    if grid is None or len(grid) != 2 or not 0 < grid[0] * grid[1] <= tokens:
+        return None
+    return int(grid[0]), int(grid[1])
 
 
 def _create(source: str, image_size: tuple[int, int] | None, weights: str) -> Any:
