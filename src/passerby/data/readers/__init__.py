@@ -32,12 +32,14 @@ class Reader:
         options: what makes this name differ from others of the same module.
         takes: what the part after the colon must be: "folder" or "file".
         held_out: so many people of train become val, for data sets that have no val split of their own.
+        withdrawn: True where its authors took the data set back; tables of all data sets leave it out.
     """
 
     module: str
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
     takes: str = "folder"
     held_out: int = 0
+    withdrawn: bool = False
 
 
 #: Name of a data set, or of a variant of it -> its reader.
@@ -52,6 +54,17 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "flickr30k-8020": Reader("flickr30k", {"kaggle": True}),
         "flickr8k": Reader("flickr8k"),
         "flickr8k-8020": Reader("flickr8k", {"by_seed": True}),
+        "market1501": Reader("market1501"),
+        "market1501-500k": Reader("market1501", {"distractors": True}),
+        "dukemtmc": Reader("dukemtmc", withdrawn=True),
+        "cuhk03-labeled": Reader("cuhk03", {"boxes": "labeled"}),
+        "cuhk03-detected": Reader("cuhk03", {"boxes": "detected"}),
+        "cuhk03-classic-labeled": Reader("cuhk03", {"boxes": "labeled", "classic": True}),
+        "cuhk03-classic-detected": Reader("cuhk03", {"boxes": "detected", "classic": True}),
+        "msmt17": Reader("msmt17"),
+        "msmt17-train": Reader("msmt17", {"with_val": False}),
+        "msmt17-v2": Reader("msmt17", {"version": 2}),
+        "msmt17-v2-train": Reader("msmt17", {"version": 2, "with_val": False}),
         "folders": Reader("own_folders"),
         "flat": Reader("own_folders", {"people": False}),
         "csv": Reader("own_list", {"form": "csv"}, takes="file"),

@@ -26,7 +26,9 @@ NOTICE = (
 )
 
 _ARCHIVE = ("DukeMTMC-reID", "dukemtmc-reid", "dukemtmcreid", "dukemtmc-reid/DukeMTMC-reID")
-_EXPECTED = "the folder DukeMTMC-reID of somebody who holds it, or a street: passerby world make FOLDER --layout dukemtmc"
+_EXPECTED = (
+    "the folder DukeMTMC-reID of somebody who holds it, or a street: passerby world make FOLDER --layout dukemtmc"
+)
 
 
 def read(root: Path) -> Dataset:

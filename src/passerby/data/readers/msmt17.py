@@ -108,7 +108,9 @@ def _lines(path: Path) -> list[_Line]:
         image, _, person = text.strip().rpartition(" ")
         fields = PurePosixPath(image).name.split("_")
         if not image or not person.isdecimal():
-            raise DataError(f"{path}, line {number} is {text!r:.80}; expected a path, a blank and a whole number from 0")
+            raise DataError(
+                f"{path}, line {number} is {text!r:.80}; expected a path, a blank and a whole number from 0"
+            )
         if len(fields) < 4 or not fields[2].isdecimal():
             raise DataError(
                 f"{path}, line {number}: {image!r:.80} names no camera; expected PERSON_INDEX_CAMERA_TIME_FRAME_BOX.jpg"
@@ -117,9 +119,7 @@ def _lines(path: Path) -> list[_Line]:
     return lines
 
 
-def _rows(
-    lines: Sequence[_Line], folder: str, split: str, *, behind: int = 0, asks: bool = False
-) -> list[SourceRow]:
+def _rows(lines: Sequence[_Line], folder: str, split: str, *, behind: int = 0, asks: bool = False) -> list[SourceRow]:
     return [
         SourceRow(f"{folder}/{line.path}", split, line.person + behind, camera_id=line.camera, asks=asks)
         for line in lines

@@ -176,7 +176,7 @@ def read_table(path: Path, delimiter: str = ",") -> tuple[list[str], list[tuple[
     limit = csv.field_size_limit(_LONGEST_CELL)
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, delimiter=delimiter)
+            reader = csv.reader(stream, delimiter=delimiter, strict=True)
             rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except UnicodeDecodeError as error:
         raise DataError(
@@ -187,7 +187,7 @@ def read_table(path: Path, delimiter: str = ",") -> tuple[list[str], list[tuple[
             f"{path} cannot be read: {error.strerror or error}; check the path and its permissions"
         ) from error
     except csv.Error as error:
-        raise DataError(f"{path} is no table of comma-separated values ({error}); export it again") from error
+        raise DataError(f"{path} is no table of values ({error}); is a quote left open?") from error
     finally:
         csv.field_size_limit(limit)
     if not rows:

@@ -179,18 +179,18 @@ def leads_out(image: str) -> bool:
 
 def missing(source: Source) -> list[str]:
     """Listed pictures that are not on the disk; each folder is read once instead of asking for each file."""
-    wanted: dict[Path, list[SourceRow]] = {}
-    for row in source.rows:
-        if source.own or not leads_out(row.image):
-            wanted.setdefault((source.pictures / row.image).parent, []).append(row)
+    wanted: dict[Path, list[str]] = {}
+    for image in {row.image for row in source.rows}:
+        if source.own or not leads_out(image):
+            wanted.setdefault((source.pictures / image).parent, []).append(image)
     absent = []
-    for folder, rows in wanted.items():
+    for folder, images in wanted.items():
         present = _names_in(folder)
-        for row in rows:
-            path = source.pictures / row.image
+        for image in images:
+            path = source.pictures / image
             # A file system that ignores case knows names that its listing spells otherwise.
             if path.name not in present and not path.is_file():
-                absent.append(row.image)
+                absent.append(image)
     return sorted(absent)
 
 
