@@ -123,6 +123,92 @@ def test_open_clip_gives_the_same_vectors(tmp_path, options):
         torch.testing.assert_close(ours.model.encode_texts(ids), theirs.encode_text(padded, True), **CLOSE)
 
 
+def save_mobile_clip(folder, trunk="fastvit_mci0", causal=False):
+    """A MobileCLIP as its makers publish it in open_clip's form, with a small text tower and random weights."""
+    import open_clip
+
+    size, _ = write_clip_tokenizer(folder / "tokenizer.json")
+    config = {
+        "embed_dim": 24,
+        "vision_cfg": {
+            "timm_model_name": trunk, "timm_model_pretrained": False, "timm_pool": "avg", "timm_proj": None,
+            "timm_drop": 0.0, "timm_drop_path": 0.0, "image_size": 64,
+        },
+        "text_cfg": {
+            "context_length": 16, "vocab_size": size, "width": 32, "heads": 4, "layers": 2,
+            "no_causal_mask": not causal,
+        },
+    }  # fmt: skip
+    torch.manual_seed(0)
+    model = open_clip.CustomTextCLIP(**config).eval()
+    spread_weights(model.text)
+    torch.nn.init.normal_(model.visual.trunk.head.fc.bias, std=0.2)
+    save_file({name: t.contiguous() for name, t in model.state_dict().items()}, folder / "open_clip_model.safetensors")
+    preprocessing = {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0], "interpolation": "bilinear"}
+    tree = {"model_cfg": {**config, "custom_text": True}, "preprocess_cfg": preprocessing}
+    write_json(folder / "open_clip_config.json", tree)
+    return model
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_mobile_clip_gives_the_same_vectors(tmp_path, causal):
+    theirs = save_mobile_clip(tmp_path, causal=causal)
+    ours = read_clip(tmp_path)
+    assert ours.config.preprocessing.mean == (0.0, 0.0, 0.0)
+    assert ours.config.preprocessing.std == (1.0, 1.0, 1.0)
+    assert "apple-amlr" in ours.config.licence
+    images = torch.rand(2, 3, 64, 64)
+    ids = torch.from_numpy(ours.tokenizer.encode(SENTENCES))
+    padded = torch.nn.functional.pad(ids, (0, 16 - ids.shape[1]))
+    with torch.no_grad():
+        torch.testing.assert_close(ours.model.encode_images(images), theirs.encode_image(images, True), **CLOSE)
+        expected = theirs.encode_text(padded, True)
+        torch.testing.assert_close(ours.model.encode_texts(ids), expected, **CLOSE)
+        # A short sentence alone is cropped; where its words look at the padding, the tower puts the padding back.
+        alone = torch.from_numpy(ours.tokenizer.encode(SENTENCES[:1]))
+        assert alone.shape[1] < 16
+        torch.testing.assert_close(ours.model.encode_texts(alone), expected[:1], **CLOSE)
+    again = build_dual_encoder(ours.config.model)
+    again.load_state_dict(ours.model.state_dict())
+
+
+def test_timms_own_trunk_of_mobile_clip(tmp_path):
+    """The form that timm publishes: the trunk alone, whose features are the projected vectors of the whole."""
+    import timm
+
+    theirs = save_mobile_clip(tmp_path)
+    trunk = timm.create_model("fastvit_mci0", num_classes=24).eval()
+    trunk.load_state_dict(theirs.visual.trunk.state_dict())
+    save_file({name: t.contiguous() for name, t in trunk.state_dict().items()}, tmp_path / "model.safetensors")
+    tower = image_tower("fastvit_mci0", image_size=(64, 64), weights=str(tmp_path / "model.safetensors")).eval()
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(tower(images), trunk.forward_head(trunk.forward_features(images), pre_logits=True))
+        torch.testing.assert_close(unit(trunk.head.fc(tower(images))), theirs.encode_image(images, True), **CLOSE)
+        torch.testing.assert_close(tower.fused()(images), tower(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("timm_model_name", "resnet50"), ("timm_pool", "abs_attn"), ("timm_proj", "mlp"), ("timm_patch", 3)],
+)
+def test_other_trunks_and_heads_are_refused_by_name(tmp_path, key, value):
+    save_mobile_clip(tmp_path)
+    tree = json.loads((tmp_path / "open_clip_config.json").read_text())
+    tree["model_cfg"]["vision_cfg"][key] = value
+    write_json(tmp_path / "open_clip_config.json", tree)
+    with pytest.raises(CheckpointError, match=f"vision_cfg.{key}={value!r} asks for a CLIP variant"):
+        read_clip(tmp_path)
+
+
+def test_a_mobile_clip_is_no_clip_tower(tmp_path):
+    save_mobile_clip(tmp_path)
+    with pytest.raises(CheckpointError, match="use the tower timm:fastvit_mci0"):
+        image_tower("clip", source=str(tmp_path))
+    assert read_clip_parts(tmp_path).text["causal"] is False
+    assert text_tower("clip", source=str(tmp_path)).causal is False
+
+
 def test_the_wrong_activation_would_show(tmp_path):
     """The comparisons above can fail: the same weights under the other activation are not close."""
     theirs = save_open_clip(tmp_path, quick_gelu=True)
@@ -226,7 +312,7 @@ def test_weights_of_another_shape_are_refused_with_both(tmp_path):
         ("vision_cfg", "pool_type", "avg"),
         ("vision_cfg", "attentional_pool", True),
         ("text_cfg", "hf_model_name", "roberta-base"),
-        ("text_cfg", "no_causal_mask", True),
+        ("text_cfg", "embed_cls", True),
     ],
 )
 def test_clip_variants_that_we_do_not_have_are_refused_by_name(tmp_path, tower, key, value):

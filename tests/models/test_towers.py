@@ -101,6 +101,57 @@ def test_timm_tower_equals_timm():
     assert tower.preprocessing.mean == tuple(plain.pretrained_cfg["mean"])
 
 
+ENCODERS = (
+    "mobilenetv2_100", "mobilenetv3_small_100", "mobilenetv3_large_100", "efficientnet_b0", "efficientnet_b3",
+    "inception_v3", "fastvit_t8", "coatnet_0_rw_224", "resnet50",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_the_nine_encoders_take_squares_and_person_crops_with_their_own_normalisation(name):
+    import timm
+
+    own = timm.get_pretrained_cfg(name)
+    for size in ((224, 224), (256, 128), (384, 128)):
+        tower = image_tower(name, image_size=size, weights="random").eval()
+        assert tower.preprocessing.image_size == size
+        assert (tower.preprocessing.mean, tower.preprocessing.std) == (own.mean, own.std)
+        assert tower.preprocessing.interpolation == own.interpolation
+        if size == (256, 128):
+            with torch.no_grad():
+                assert tower(torch.zeros(1, 3, *size)).shape == (1, tower.width)
+
+
+def test_widths_come_from_a_dry_run():
+    """timm says 576 where the model gives 1024."""
+    tower = image_tower("mobilenetv3_small_100", weights="random")
+    assert (tower.width, tower.network.num_features) == (1024, 576)
+
+
+@pytest.mark.parametrize("name", ["fastvit_t8", "repvgg_a0"])
+def test_fusing_changes_parameters_and_not_the_function(name):
+    torch.manual_seed(0)
+    tower = image_tower(name, image_size=(64, 64), weights="random").eval()
+    for part in tower.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.running_mean.normal_(0, 0.1)
+            part.running_var.uniform_(0.5, 2)
+    before = {key: value.clone() for key, value in tower.state_dict().items()}
+    fused = tower.fused()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(fused(images), tower(images), rtol=1e-3, atol=1e-4)
+    assert sum(p.numel() for p in fused.parameters()) < sum(p.numel() for p in tower.parameters())
+    assert before.keys() == tower.state_dict().keys()
+    assert tower.fused() is not fused
+
+
+def test_a_tower_without_branches_is_its_own_fused_form():
+    tower = image_tower("resnet10t", weights="random")
+    assert tower.fused() is tower
+    assert (plain := image_tower("stripe_conv", **IMAGE["stripe_conv"])).fused() is plain
+
+
 def test_timm_weights_from_a_local_folder(tmp_path):
     import timm
     from safetensors.torch import save_file
@@ -145,6 +196,10 @@ def test_the_hub_does_not_answer(monkeypatch):
         (lambda: text_tower("conv"), "needs the option 'vocabulary_size'"),
         (lambda: text_tower("clip", source="here", channels=3), "no option 'channels'; known: source"),
         (lambda: image_tower("vit_tiny_patch16_224", image_size=(8, 8), weights="random"), "cannot"),
+        (
+            lambda: image_tower("inception_v3", image_size=(64, 32), weights="random"),
+            "own size is 299x299",
+        ),
         (lambda: image_tower("resnet10t", weights="/nowhere"), "expected 'hub', 'random'"),
         (lambda: text_tower("distilbert:not a name"), "neither a folder nor a hub name"),
     ],

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from passerby.models.checkpoint import TOKENIZER, CheckpointConfig, fingerprint
-from passerby.models.clip_formats import read_clip_parts
+from passerby.models.clip_formats import ClipParts, read_clip_parts
 from passerby.models.dual_encoder import DualEncoder, build_dual_encoder
+from passerby.models.licences import weights_licence
 from passerby.models.restore import load_tensors
 from passerby.models.tokenizer import Tokenizer
 
@@ -31,9 +32,10 @@ def read_clip(folder: Path) -> ClipModel:
     tokenizer = Tokenizer.from_file(folder / TOKENIZER, parts.text["context_length"])
     model = build_dual_encoder(
         {
-            "image": {"name": "clip", "options": parts.image},
+            "image": {"name": parts.image_name, "options": parts.image},
             "text": {"name": "clip", "options": parts.text},
             "embedding_dim": parts.embedding_dim,
+            "projection": parts.projection,
         }
     )
     model.image_tower.preprocessing = parts.preprocessing
@@ -45,8 +47,14 @@ def read_clip(folder: Path) -> ClipModel:
         context_length=parts.text["context_length"],
         name=folder.name,
         trained_on="see its origin",
-        licence="see its origin",
+        licence=_licence(parts),
         about="A CLIP, used as it is.",
     )
     mark = fingerprint(tensors, config.model, config.preprocessing, tokenizer.to_json())
     return ClipModel(model.eval(), tokenizer, replace(config, fingerprint=mark))
+
+
+def _licence(parts: ClipParts) -> str:
+    """Of the weights: known for a MobileCLIP, the maker's own for any other."""
+    mobile = weights_licence("timm", parts.image) if parts.image_name == "timm" else None
+    return mobile or "see its origin"

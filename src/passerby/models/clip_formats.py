@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from passerby.errors import CheckpointError
+from passerby.models.clip_timm import TRUNK_NAMES, trunk_options, with_text_bias
 from passerby.models.preprocessing import Preprocessing
 from passerby.models.sources import OPEN_CLIP_CONFIG
 from passerby.models.weight_files import read_weights
@@ -78,7 +79,7 @@ _OPEN_CLIP_VISION: Mapping[str, Any] = {
 _OPEN_CLIP_TEXT: Mapping[str, Any] = {
     "context_length": ..., "vocab_size": ..., "width": ..., "heads": ..., "layers": ..., "mlp_ratio": ...,
     "hf_tokenizer_name": ..., "tokenizer_kwargs": ..., "ls_init_value": None, "embed_cls": False, "pool_type": "argmax",
-    "no_causal_mask": False, "final_ln_after_pool": False, "proj_bias": False, "proj_type": "linear",
+    "no_causal_mask": ..., "final_ln_after_pool": False, "proj_bias": False, "proj_type": "linear",
     "output_tokens": ..., "pad_id": 0, "eos_id": ...,
 }  # fmt: skip
 
@@ -88,11 +89,13 @@ class ClipParts:
     """A CLIP read from a folder, in our terms.
 
     Attributes:
-        image: options of the image tower ``clip``.
+        image_name: registry name of the image tower: ``clip``, or ``timm`` for a MobileCLIP.
+        image: options of that tower.
         text: options of the text tower ``clip``.
         embedding_dim: width of the shared space.
         preprocessing: what pictures must look like.
         tensors: weights under the names of `DualEncoder`, float32.
+        projection: registry name of both projection heads.
     """
 
     image: dict[str, Any]
@@ -100,6 +103,8 @@ class ClipParts:
     embedding_dim: int
     preprocessing: Preprocessing
     tensors: dict[str, Tensor]
+    image_name: str = "clip"
+    projection: str = "linear"
 
     def of(self, tower: str) -> dict[str, Tensor]:
         """The weights of "image_tower" or "text_tower" under the names of that tower."""
@@ -167,19 +172,10 @@ def _read_transformers(folder: Path, config: Mapping[str, Any]) -> ClipParts:
 def _read_open_clip(folder: Path, config: Mapping[str, Any]) -> ClipParts:
     model, settings = config["model_cfg"], config.get("preprocess_cfg", {})
     vision, text = model["vision_cfg"], model["text_cfg"]
-    _refuse_unknown(folder, "vision_cfg", vision, _OPEN_CLIP_VISION)
-    _refuse_unknown(folder, "text_cfg", text, _OPEN_CLIP_TEXT)
+    mobile = "timm_model_name" in vision
     activation = "quick_gelu" if model.get("quick_gelu", False) else "gelu"
-    size, patch, width = vision.get("image_size", 224), vision["patch_size"], vision["width"]
-    image_options = {
-        "image_size": [size, size] if isinstance(size, int) else list(size),
-        "patch": patch,
-        "channels": width,
-        "layers": vision["layers"],
-        "heads": width // vision.get("head_width", 64),
-        "mlp_width": int(width * vision.get("mlp_ratio", 4.0)),
-        "activation": activation,
-    }
+    image_options = trunk_options(folder, vision) if mobile else _open_clip_image(folder, vision, activation)
+    _refuse_unknown(folder, "text_cfg", text, _OPEN_CLIP_TEXT)
     text_options = {
         "vocabulary_size": text.get("vocab_size", 49408),
         "context_length": text.get("context_length", 77),
@@ -189,6 +185,7 @@ def _read_open_clip(folder: Path, config: Mapping[str, Any]) -> ClipParts:
         "mlp_width": int(text.get("width", 512) * text.get("mlp_ratio", 4.0)),
         "activation": activation,
         "end_id": None,
+        "causal": not text.get("no_causal_mask", False),
     }
     preprocessing = _preprocessing(
         image_options["image_size"],
@@ -201,9 +198,24 @@ def _read_open_clip(folder: Path, config: Mapping[str, Any]) -> ClipParts:
         for full in (name, f"text.{name}"):
             if full in raw:
                 raw[full] = raw[full].T.contiguous()
-    return ClipParts(
-        image_options, text_options, int(model["embed_dim"]), preprocessing, _translated(raw, _OPEN_CLIP_NAMES)
-    )
+    dim, tensors = int(model["embed_dim"]), _translated(raw, (*TRUNK_NAMES, *_OPEN_CLIP_NAMES))
+    if mobile:
+        return ClipParts(image_options, text_options, dim, preprocessing, with_text_bias(tensors), "timm", "affine")
+    return ClipParts(image_options, text_options, dim, preprocessing, tensors)
+
+
+def _open_clip_image(folder: Path, vision: Mapping[str, Any], activation: str) -> dict[str, Any]:
+    _refuse_unknown(folder, "vision_cfg", vision, _OPEN_CLIP_VISION)
+    size, width = vision.get("image_size", 224), vision["width"]
+    return {
+        "image_size": [size, size] if isinstance(size, int) else list(size),
+        "patch": vision["patch_size"],
+        "channels": width,
+        "layers": vision["layers"],
+        "heads": width // vision.get("head_width", 64),
+        "mlp_width": int(width * vision.get("mlp_ratio", 4.0)),
+        "activation": activation,
+    }
 
 
 def _refuse_unknown(folder: Path, name: str, section: Mapping[str, Any], known: Mapping[str, Any]) -> None:
@@ -214,7 +226,7 @@ def _refuse_unknown(folder: Path, name: str, section: Mapping[str, Any], known: 
         ):
             raise CheckpointError(
                 f"{folder}: {name}.{key}={value!r} asks for a CLIP variant that passerby does not have; use a plain "
-                "CLIP with a vision transformer, or its transformers form"
+                "CLIP with a vision transformer, a MobileCLIP, or its transformers form"
             )
 
 

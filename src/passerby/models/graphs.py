@@ -1,6 +1,7 @@
 """The two functions that are exported and served: pixels to unit vectors, token ids to unit vectors.
 
-Normalisation is folded into the picture's graph, so whoever runs it hands over bytes and cannot get it wrong.
+Normalisation is folded into the picture's graph, so whoever runs it hands over bytes and cannot get it wrong. Branches
+that a tower has for training alone are merged here, once.
 
 Axes: B pictures or sentences, H rows, W columns, L token ids, D width of the shared space.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from passerby.models.dual_encoder import DualEncoder
+from passerby.models.dual_encoder import DualEncoder, unit_rows
 
 
 class ImageGraph(nn.Module):
@@ -21,7 +22,7 @@ class ImageGraph(nn.Module):
 
     def __init__(self, model: DualEncoder) -> None:
         super().__init__()
-        self.model = model
+        self.tower, self.projection = model.image_tower.fused(), model.image_projection
         mean = torch.tensor(model.preprocessing.mean).view(1, 3, 1, 1)
         std = torch.tensor(model.preprocessing.std).view(1, 3, 1, 1)
         # (x / 255 - mean) / std as one multiplication and one subtraction.
@@ -31,7 +32,7 @@ class ImageGraph(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Normalise and encode."""
         images = pixels.permute(0, 3, 1, 2).float() * self.scale - self.offset  # (B, 3, H, W)
-        return self.model.encode_images(images)
+        return unit_rows(self.projection(self.tower(images)))
 
 
 class TextGraph(nn.Module):

@@ -31,6 +31,8 @@ class ClipText(TextTower):
         mlp_width: channels inside the perceptrons; 4 * C by default.
         activation: "quick_gelu" for OpenAI's weights, "gelu" for most others.
         end_id: the token that ends a sentence; None when it is the highest id of each row, as in OpenAI's vocabulary.
+        causal: whether a token looks only at those before it. MobileCLIP's tokens look at all others, those of the
+            padding up to `context_length` included, as they did in its training; that costs the full length.
 
     Shape:
         ids (B, L) int64 -> tokens (B, L, C) -> pooled (B, C).
@@ -46,6 +48,7 @@ class ClipText(TextTower):
         mlp_width: int | None = None,
         activation: str = "quick_gelu",
         end_id: int | None = None,
+        causal: bool = True,
     ) -> None:
         super().__init__()
         self._structure = {
@@ -58,8 +61,10 @@ class ClipText(TextTower):
             "activation": activation,
             "end_id": end_id,
         }
+        if not causal:  # written down only where it differs, so that checkpoints of plain CLIPs keep their fingerprint
+            self._structure["causal"] = False
         self.width = channels
-        self.end_id = end_id
+        self.end_id, self.causal = end_id, causal
         self.embedding = nn.Embedding(vocabulary_size, channels)
         self.positions = nn.Parameter(0.01 * torch.randn(context_length, channels))
         nn.init.normal_(self.embedding.weight, std=0.02)
@@ -99,9 +104,13 @@ class ClipText(TextTower):
         return torch.arange(ids.shape[1], device=ids.device) <= marks.argmax(dim=1, keepdim=True)
 
     def tokens(self, ids: Tensor) -> Tensor:
-        """(B, L) -> (B, L, C). Causal, so what follows the end token changes nothing before it."""
+        """(B, L) -> (B, L, C). Where it is causal, what follows the end token changes nothing before it."""
+        length = ids.shape[1]
+        if not self.causal:
+            padding = ids.new_zeros((ids.shape[0], self.positions.shape[0] - length))
+            ids = torch.cat([ids, padding], dim=1)
         state = self.embedding(ids) + self.positions[: ids.shape[1]]
-        return self.norm_after(self.layers(state, causal=True))
+        return self.norm_after(self.layers(state, causal=self.causal))[:, :length]
 
     def pool(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """The last token of the mask: (B, L, C), (B, L) -> (B, C)."""
