@@ -46,6 +46,7 @@ class Retriever:
         tokenizer: turns sentences into ids.
         runtime: the engine.
         threads: threads that decode pictures.
+        trained_on: what the model learned from, in the words of its checkpoint.
     """
 
     def __init__(
@@ -57,7 +58,9 @@ class Retriever:
         tokenizer: Tokenizer,
         runtime: Runtime,
         threads: int,
+        trained_on: str = "unknown",
     ) -> None:
+        self.trained_on = trained_on
         self.name = name
         self.fingerprint = fingerprint
         self.dim = dim
@@ -184,7 +187,14 @@ def load(model: str | Path, runtime: str = "auto", device: str = "auto", threads
     engine = _engine(checkpoint, source.name, runtime, device, threads)
     tokenizer = checkpoint.tokenizer()
     return Retriever(
-        source.name, config.fingerprint, config.embedding_dim, config.pictures, tokenizer, engine, threads
+        source.name,
+        config.fingerprint,
+        config.embedding_dim,
+        config.pictures,
+        tokenizer,
+        engine,
+        threads,
+        config.trained_on,
     )
 
 
@@ -226,7 +236,14 @@ def _load_clip(source: Source, runtime: str, device: str, threads: int) -> Retri
     engine = TorchRuntime(clip.model, choice.device)
     config = clip.config
     return Retriever(
-        source.name, config.fingerprint, config.embedding_dim, config.pictures, clip.tokenizer, engine, threads
+        source.name,
+        config.fingerprint,
+        config.embedding_dim,
+        config.pictures,
+        clip.tokenizer,
+        engine,
+        threads,
+        config.trained_on,
     )
 
 
