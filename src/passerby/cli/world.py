@@ -50,6 +50,7 @@ def make(
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Write a street: pictures, captions, splits and what every phrase is about."""
+    from passerby.data.world.layouts import layout_of
     from passerby.data.world.street import street_of_size
     from passerby.data.world.writing import write
 
@@ -79,7 +80,11 @@ def make(
         return
     people = street.train + street.val + street.test
     typer.echo(f"{out}: {street.images:,} pictures of {people:,} people in {seconds:.1f} s")
-    typer.echo(f"next: passerby train street --data {layout}:{out} --out RUN")
+    reader, splits = layout_of(layout).reader, layout_of(layout).splits
+    if defects or set(splits.values()) != {"train", "val", "test"}:
+        typer.echo(f"next: passerby data check {reader} {out}")
+    else:
+        typer.echo(f"next: passerby train street --data {reader}:{out} --out RUN")
 
 
 @command.command()

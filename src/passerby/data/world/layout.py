@@ -86,6 +86,7 @@ class Layout:
     """A data set's layout.
 
     Attributes:
+        reader: name under which the written street is opened.
         images: folder below the root that image ids start from; "" is the root itself.
         image_id: a sighting and the number of its video frame to the picture's id, which is its path below `images`.
         annotate: all entries in the order of the people, and whether defects are wanted, to files below the root.
@@ -97,6 +98,7 @@ class Layout:
         needs: package that `annotate` imports, or None.
     """
 
+    reader: str
     images: str
     image_id: Callable[[Sighting, int], str]
     annotate: Callable[[Sequence[Entry], bool], Mapping[str, str | bytes]]

@@ -192,16 +192,16 @@ def _msmt17_lists(entries: Sequence[Entry], defects: bool) -> dict[str, str]:
 REID_LAYOUTS: Mapping[str, Layout] = MappingProxyType(
     {
         "market1501": Layout(
-            "", _market_id, _nothing, TWO_SPLITS, first_person=1, extras=_market_extras, thumbs=("bounding_box_train",)
+            "market1501", "", _market_id, _nothing, TWO_SPLITS, first_person=1, extras=_market_extras, thumbs=("bounding_box_train",)
         ),
-        "dukemtmc": Layout("", _duke_id, _nothing, TWO_SPLITS, first_person=1, thumbs=("bounding_box_train",)),
+        "dukemtmc": Layout("dukemtmc", "", _duke_id, _nothing, TWO_SPLITS, first_person=1, thumbs=("bounding_box_train",)),
         "cuhk03": Layout(
-            "detected", _cuhk03_id, _nothing, TWO_SPLITS, first_person=1, extras=_cuhk03_extras, thumbs=("detected",)
+            "cuhk03-detected", "detected", _cuhk03_id, _nothing, TWO_SPLITS, first_person=1, extras=_cuhk03_extras, thumbs=("detected",)
         ),
         "cuhk03-mat": Layout(
-            "images_detected", _extracted_id, _cuhk03_lists, TWO_SPLITS, first_person=1, extras=_extracted_extras,
+            "cuhk03-detected", "images_detected", _extracted_id, _cuhk03_lists, TWO_SPLITS, first_person=1, extras=_extracted_extras,
             thumbs=("images_detected",), needs="scipy",
         ),
-        "msmt17": Layout("", _msmt17_id, _msmt17_lists, TWO_SPLITS, thumbs=("train",)),
+        "msmt17": Layout("msmt17", "", _msmt17_id, _msmt17_lists, TWO_SPLITS, thumbs=("train",)),
     }
 )  # fmt: skip

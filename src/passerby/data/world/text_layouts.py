@@ -17,6 +17,7 @@ from typing import Any
 from passerby.data.world.layout import ONE_SPLIT, TWO_SPLITS, Entry, Layout, Sighting
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_PHANTOM = "2258277193_586949ec62.jpg.1"  # in Flickr8k's list of sentences, and no file
 _TIMES = ("morning", "noon", "afternoon")  # parts of the day in the names of MSMT17
 
 
@@ -158,7 +159,7 @@ def _flickr8k(entries: Sequence[Entry], defects: bool) -> dict[str, str]:
     """`Flickr8k.token.txt` and a list of names for each split; as a defect, five rows of a file that never was."""
     lines = [f"{entry.image_id}#{place}\t{text}" for entry in entries for place, text in enumerate(entry.captions)]
     if defects:
-        lines += [f"{entries[0].image_id}.1#{place}\t{text}" for place, text in enumerate(entries[0].captions)]
+        lines += [f"{_PHANTOM}#{place}\t{text}" for place, text in enumerate(entries[0].captions)]
     files = {"Flickr8k.token.txt": "\n".join(lines) + "\n"}
     for split, called in (("train", "train"), ("val", "dev"), ("test", "test")):
         names = [entry.image_id for entry in entries if entry.sighting.split == split]
@@ -179,19 +180,38 @@ def _kaggle_flickr8k(entries: Sequence[Entry], defects: bool) -> dict[str, str]:
 #: Name -> layout.
 TEXT_LAYOUTS: Mapping[str, Layout] = MappingProxyType(
     {
-        "rstpreid": Layout("imgs", _rstpreid_id, _rstpreid, thumbs=("imgs",)),
-        "cuhk-pedes": Layout("imgs", _cuhk_pedes_id, _cuhk_pedes, first_person=1, thumbs=("imgs/Market",)),
-        "cuhk-pedes-by-split": Layout(
-            "imgs", _cuhk_pedes_id, _cuhk_pedes_by_split, first_person=1, thumbs=("imgs/Market",)
+        "rstpreid": Layout("rstpreid", "imgs", _rstpreid_id, _rstpreid, thumbs=("imgs",)),
+        "cuhk-pedes": Layout(
+            "cuhk-pedes", "imgs", _cuhk_pedes_id, _cuhk_pedes, first_person=1, thumbs=("imgs/Market",)
         ),
-        "icfg-pedes": Layout("imgs", _icfg_pedes_id, _icfg_pedes, TWO_SPLITS, captions=1, thumbs=("imgs",)),
+        "cuhk-pedes-by-split": Layout(
+            "cuhk-pedes", "imgs", _cuhk_pedes_id, _cuhk_pedes_by_split, first_person=1, thumbs=("imgs/Market",)
+        ),
+        "icfg-pedes": Layout(
+            "icfg-pedes", "imgs", _icfg_pedes_id, _icfg_pedes, TWO_SPLITS, captions=1, thumbs=("imgs",)
+        ),
         "flickr30k": Layout(
-            "flickr30k-images", _flickr_id, _karpathy("flickr30k"), captions=5, thumbs=("flickr30k-images",)
+            "flickr30k",
+            "flickr30k-images",
+            _flickr_id,
+            _karpathy("flickr30k"),
+            captions=5,
+            thumbs=("flickr30k-images",),
         ),
         "flickr30k-kaggle": Layout(
-            "flickr30k_images", _flickr_id, _kaggle_flickr30k, ONE_SPLIT, captions=5, thumbs=("flickr30k_images",)
+            "flickr30k-8020",
+            "flickr30k_images",
+            _flickr_id,
+            _kaggle_flickr30k,
+            ONE_SPLIT,
+            captions=5,
+            thumbs=("flickr30k_images",),
         ),
-        "flickr8k": Layout("Flicker8k_Dataset", _flickr8k_id, _flickr8k, captions=5, thumbs=("Flicker8k_Dataset",)),
-        "flickr8k-kaggle": Layout("Images", _flickr8k_id, _kaggle_flickr8k, ONE_SPLIT, captions=5, thumbs=("Images",)),
+        "flickr8k": Layout(
+            "flickr8k", "Flicker8k_Dataset", _flickr8k_id, _flickr8k, captions=5, thumbs=("Flicker8k_Dataset",)
+        ),
+        "flickr8k-kaggle": Layout(
+            "flickr8k-8020", "Images", _flickr8k_id, _kaggle_flickr8k, ONE_SPLIT, captions=5, thumbs=("Images",)
+        ),
     }
 )
