@@ -27,6 +27,9 @@ LAYOUT_NAMES = (
     "market1501, dukemtmc, cuhk03, cuhk03-mat, msmt17"
 )
 
+#: Readers of layouts with sentences, people and the three splits that the recipe `street` needs.
+TRAINABLE = ("rstpreid", "cuhk-pedes")
+
 command = typer.Typer(help="Make the synthetic street, or draw a sheet of its people.", no_args_is_help=True)
 
 
@@ -80,11 +83,11 @@ def make(
         return
     people = street.train + street.val + street.test
     typer.echo(f"{out}: {street.images:,} pictures of {people:,} people in {seconds:.1f} s")
-    reader, splits = layout_of(layout).reader, layout_of(layout).splits
-    if defects or set(splits.values()) != {"train", "val", "test"}:
-        typer.echo(f"next: passerby data check {reader} {out}")
-    else:
+    reader = layout_of(layout).reader
+    if reader in TRAINABLE and not defects:
         typer.echo(f"next: passerby train street --data {reader}:{out} --out RUN")
+    else:
+        typer.echo(f"next: passerby data check {reader} {out}")
 
 
 @command.command()

@@ -94,7 +94,7 @@ def source(root: Path, *, boxes: str, classic: bool = False) -> Source:
         return _classic(found, boxes)
     found = replace(found, published=PUBLISHED[boxes])
     if (root / cropped).is_dir():
-        return replace(found, rows=folder_rows(root / boxes, "cuhk03"))
+        return replace(found, rows=folder_rows(root / boxes, "cuhk03", street=found.is_street))
     path = root / listed
     return replace(found, pictures=_extracted(root, boxes), listing=path, rows=new_protocol(path))
 

@@ -50,7 +50,8 @@ def source(root: Path) -> Source:
         DataError: a folder is missing or empty, or a name says nothing.
     """
     root = find_root(root, (TRAIN, QUERY, GALLERY), _EXPECTED, inside=_ARCHIVE)
-    if not (root / STREET_FILE).is_file():
+    street = (root / STREET_FILE).is_file()
+    if not street:
         warnings.warn(NOTICE, UserWarning, stacklevel=2)
     return Source(
         name="dukemtmc",
@@ -58,7 +59,7 @@ def source(root: Path) -> Source:
         root=root,
         pictures=root,
         listing=root,
-        rows=folder_rows(root, "dukemtmc"),
+        rows=folder_rows(root, "dukemtmc", street=street),
         licence="DukeMTMC-reID: withdrawn by its authors in 2019; not for new work",
         published=PUBLISHED,
         notes=(NOTICE,),

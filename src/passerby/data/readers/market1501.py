@@ -11,7 +11,7 @@ from pathlib import Path
 
 from passerby.data.readers.places import find_root, list_images
 from passerby.data.readers.reid_folders import GALLERY, NAMINGS, QUERY, TRAIN, folder_rows, rows_of
-from passerby.data.readers.source import Counts, Source, SourceRow, assemble
+from passerby.data.readers.source import STREET_FILE, Counts, Source, SourceRow, assemble
 from passerby.data.records import Dataset
 from passerby.errors import DataError
 
@@ -51,7 +51,7 @@ def source(root: Path, *, distractors: bool = False) -> Source:
         DataError: a folder is missing or empty, or a name says nothing.
     """
     root = find_root(root, (TRAIN, QUERY, GALLERY), _EXPECTED, inside=_ARCHIVE)
-    rows = folder_rows(root, "market1501")
+    rows = folder_rows(root, "market1501", street=(root / STREET_FILE).is_file())
     published, provenance = dict(PUBLISHED), {}
     if (root / HAND_BOXES).is_dir():
         rows += _hand_boxes(root, {row.person_id for row in rows if row.asks})

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from passerby.data.readers.places import find_root, read_lines
-from passerby.data.readers.source import Counts, Source, SourceRow, assemble
+from passerby.data.readers.source import STREET_FILE, Counts, Source, SourceRow, assemble
 from passerby.data.records import Dataset
 from passerby.errors import DataError
 
@@ -96,7 +96,8 @@ def _root(root: Path, version: int) -> Path:
             name = "msmt17" if other == 1 else "msmt17-v2"
             raise DataError(f"{root} holds MSMT17 V{other}, not V{version}; open it as {name}")
     absent = [name for name in LISTS if not (root / name).is_file()]
-    absent += [f"{folder}/" for folder in folders if not (root / folder).is_dir()]
+    if not (root / STREET_FILE).is_file():  # a street may lack a split
+        absent += [f"{folder}/" for folder in folders if not (root / folder).is_dir()]
     if absent:
         raise DataError(f"{root} has no {absent[0]}; expected {', '.join(LISTS)}, {folders[0]}/ and {folders[1]}/")
     return root

@@ -50,20 +50,22 @@ NAMINGS: Mapping[str, Naming] = MappingProxyType(
 )
 
 
-def folder_rows(root: Path, naming: str) -> tuple[SourceRow, ...]:
+def folder_rows(root: Path, naming: str, *, street: bool = False) -> tuple[SourceRow, ...]:
     """Read the three folders.
 
     Args:
         root: the folder that holds them; ids of pictures start from here.
         naming: a key of `NAMINGS`.
+        street: whether this is a street, which may lack a split and its folder.
 
     Raises:
         DataError: a folder is missing or empty, a name says nothing, or a picture asks for nobody.
     """
-    return (
-        *rows_of(root, TRAIN, "train", naming),
-        *rows_of(root, QUERY, "test", naming, asks=True),
-        *rows_of(root, GALLERY, "test", naming),
+    return tuple(
+        row
+        for folder, split in ((TRAIN, "train"), (QUERY, "test"), (GALLERY, "test"))
+        if not street or (root / folder).is_dir()
+        for row in rows_of(root, folder, split, naming, asks=folder == QUERY)
     )
 
 

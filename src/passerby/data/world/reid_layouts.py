@@ -192,16 +192,52 @@ def _msmt17_lists(entries: Sequence[Entry], defects: bool) -> dict[str, str]:
 REID_LAYOUTS: Mapping[str, Layout] = MappingProxyType(
     {
         "market1501": Layout(
-            "market1501", "", _market_id, _nothing, TWO_SPLITS, first_person=1, extras=_market_extras, thumbs=("bounding_box_train",)
+            reader="market1501",
+            images="",
+            image_id=_market_id,
+            annotate=_nothing,
+            splits=TWO_SPLITS,
+            first_person=1,
+            extras=_market_extras,
+            thumbs=("bounding_box_train", "query"),
         ),
-        "dukemtmc": Layout("dukemtmc", "", _duke_id, _nothing, TWO_SPLITS, first_person=1, thumbs=("bounding_box_train",)),
+        "dukemtmc": Layout(
+            reader="dukemtmc",
+            images="",
+            image_id=_duke_id,
+            annotate=_nothing,
+            splits=TWO_SPLITS,
+            first_person=1,
+            thumbs=("bounding_box_train",),
+        ),
         "cuhk03": Layout(
-            "cuhk03-detected", "detected", _cuhk03_id, _nothing, TWO_SPLITS, first_person=1, extras=_cuhk03_extras, thumbs=("detected",)
+            reader="cuhk03-detected",
+            images="detected",
+            image_id=_cuhk03_id,
+            annotate=_nothing,
+            splits=TWO_SPLITS,
+            first_person=1,
+            extras=_cuhk03_extras,
+            thumbs=("detected/bounding_box_train",),
         ),
         "cuhk03-mat": Layout(
-            "cuhk03-detected", "images_detected", _extracted_id, _cuhk03_lists, TWO_SPLITS, first_person=1, extras=_extracted_extras,
-            thumbs=("images_detected",), needs="scipy",
+            reader="cuhk03-detected",
+            images="images_detected",
+            image_id=_extracted_id,
+            annotate=_cuhk03_lists,
+            splits=TWO_SPLITS,
+            first_person=1,
+            extras=_extracted_extras,
+            thumbs=("images_detected",),
+            needs="scipy",
         ),
-        "msmt17": Layout("msmt17", "", _msmt17_id, _msmt17_lists, TWO_SPLITS, thumbs=("train",)),
+        "msmt17": Layout(
+            reader="msmt17",
+            images="",
+            image_id=_msmt17_id,
+            annotate=_msmt17_lists,
+            splits=TWO_SPLITS,
+            thumbs=("train",),
+        ),
     }
-)  # fmt: skip
+)

@@ -220,7 +220,8 @@ def _put_together(pieces: list[Piece], claim: dict[str, Any], layout: Layout, st
         if annotations:
             (root / layout.images / entries[-1].image_id).unlink(missing_ok=True)
         for folder in layout.thumbs:
-            (root / folder / "Thumbs.db").write_bytes(_THUMBS)
+            if (root / folder).is_dir():
+                (root / folder / "Thumbs.db").write_bytes(_THUMBS)
     pictures = _pictures_in(root)
     if pictures != street.images:
         about["pictures"] = pictures
