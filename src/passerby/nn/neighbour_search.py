@@ -35,10 +35,12 @@ def check_finite(features: Tensor, what: str = "features") -> None:
     """Refuse vectors that hold NaN or infinity, naming the first such row.
 
     Raises:
-        DataError: some are not finite, or the tensor has other than two axes.
+        DataError: some are not finite, there is no row, or there are other than two axes.
     """
     if features.ndim != 2:
         raise DataError(f"{what} have shape {tuple(features.shape)}; expected (rows, width)")
+    if len(features) == 0:
+        raise DataError(f"there are no {what}; expected at least one row")
     for first in range(0, len(features), 1 << 16):
         bad = ~torch.isfinite(features[first : first + (1 << 16)]).all(dim=1)
         if bad.any():

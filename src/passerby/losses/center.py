@@ -1,0 +1,72 @@
+"""Center loss: each feature is drawn to a learned center of its identity (Wen et al. 2016, eq. 2).
+
+Axes: B rows, D width, C classes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from passerby.errors import ConfigError, DataError
+
+
+def center_loss(features: Tensor, labels: Tensor, centers: Tensor, form: str = "mean") -> Tensor:
+    """``mean_i |f_i - c_{y_i}|^2``, as person re-identification uses it; only the needed centers are looked at.
+
+    Args:
+        features: not normalised.
+        labels: classes 0..C-1.
+        centers: one row for each class.
+        form: "mean", or "half_sum" for the ``1/2 sum_i`` of the paper. The usual weight of 0.0005 is meant for "mean".
+
+    Shape:
+        features (B, D), labels (B,) int64, centers (C, D) -> scalar.
+
+    Raises:
+        ConfigError: the form is unknown, or the shapes disagree.
+        DataError: a label has no center.
+    """
+    if features.shape[0] != labels.shape[0] or features.shape[1] != centers.shape[1]:
+        raise ConfigError(
+            f"center loss: features {tuple(features.shape)}, labels {tuple(labels.shape)}, centers "
+            f"{tuple(centers.shape)}; each row needs one label, and centers the width of the features"
+        )
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(centers):
+        raise DataError(
+            f"labels from {int(labels.min())} to {int(labels.max())} for {len(centers)} centers; number the identities "
+            "from 0, or make the loss with as many classes as there are"
+        )
+    squares = (features.float() - centers[labels].float()).square().sum(dim=1)  # (B,)
+    if form == "mean":
+        return squares.mean()
+    if form == "half_sum":
+        return squares.sum() / 2
+    raise ConfigError(f"no form of the center loss is called {form!r}; known: mean, half_sum")
+
+
+class CenterLoss(nn.Module):
+    """The centers, and the loss of features against them.
+
+    Centers are moved by an optimiser of their own (plain SGD, rate 0.5), by the gradient of this loss without the
+    weight that it has among others: a weight of 0.0005 would hold them still.
+
+    Args:
+        classes: C.
+        width: D.
+        form: see `center_loss`.
+    """
+
+    def __init__(self, classes: int, width: int, form: str = "mean") -> None:
+        super().__init__()
+        self.centers = nn.Parameter(torch.randn(classes, width))
+        self.form = form
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """(B, D), (B,) -> scalar."""
+        return center_loss(features, labels, self.centers, self.form)
+
+    def undo_weight(self, weight: float) -> None:
+        """Divide the centers' gradient by the weight that the loss had in the sum; after backward, before the step."""
+        if weight and self.centers.grad is not None:
+            self.centers.grad /= weight

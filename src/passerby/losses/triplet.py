@@ -1,0 +1,85 @@
+"""Triplet loss with the hardest positive and the hardest negative of each row (Hermans et al. 2017, eq. 5).
+
+Which rows those are is found in blocks and without a gradient; then one distance for each is computed with it. The
+value and the gradient are those of the full matrix of distances, which is never held.
+
+Axes: B rows, D width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from passerby.errors import ConfigError
+
+_BLOCK = 1 << 23
+
+
+def triplet_loss(features: Tensor, labels: Tensor, margin: float | None = 0.3, squared: bool = False) -> Tensor:
+    """``mean_a max(0, max_p d(a, p) - min_n d(a, n) + margin)`` over rows that have a positive and a negative.
+
+    A row without another of its identity, or with nothing but its identity, is left out: with itself as its positive
+    it would add the margin and no information.
+
+    Args:
+        features: not normalised.
+        labels: who each row is.
+        margin: at least 0; None for the soft margin ``log(1 + exp(d_p - d_n))``.
+        squared: squared distances, as the report on MagFormer writes; the field and its code use plain ones.
+
+    Shape:
+        features (B, D), labels (B,) -> scalar; zero where no row has both.
+
+    Raises:
+        ConfigError: the shapes disagree or the margin is negative.
+    """
+    if features.ndim != 2 or labels.shape != features.shape[:1]:
+        raise ConfigError(
+            f"triplet loss: features {tuple(features.shape)} with labels {tuple(labels.shape)}; expected (B, D) and (B,)"
+        )
+    if margin is not None and margin < 0:
+        raise ConfigError(f"a triplet margin of {margin}; expected 0 or more, or none for the soft margin")
+    features = features.float() if features.dtype != torch.float64 else features
+    positive, negative, valid = hardest(features.detach(), labels)
+    rows = valid.nonzero()[:, 0]
+    if len(rows) == 0:
+        return features.sum() * 0.0
+    anchor = features[rows]
+    further = _distance(anchor, features[positive[rows]], squared)
+    nearer = _distance(anchor, features[negative[rows]], squared)
+    if margin is None:
+        return torch.nn.functional.softplus(further - nearer).mean()
+    return (further - nearer + margin).clamp_min(0).mean()
+
+
+@torch.no_grad()
+def hardest(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The furthest row of the same and the nearest of another identity, in blocks of rows.
+
+    Shape:
+        features (B, D), labels (B,) -> furthest same (B,), nearest other (B,), whether both exist (B,).
+    """
+    count = len(features)
+    squares = features.square().sum(dim=1)
+    positive, negative = (torch.zeros(count, dtype=torch.long, device=features.device) for _ in range(2))
+    valid = torch.zeros(count, dtype=torch.bool, device=features.device)
+    step = max(1, _BLOCK // max(1, count))
+    for first in range(0, count, step):
+        part = slice(first, first + step)
+        # The anchor's own square is the same in its whole row, so the order does not need it.
+        distances = torch.addmm(squares[None], features[part], features.T, alpha=-2)  # (b, B)
+        same = labels[part, None] == labels[None]
+        rows = torch.arange(len(distances), device=features.device)
+        others = same.clone()
+        others[rows, rows + first] = False
+        positive[part] = distances.masked_fill(~others, -torch.inf).argmax(dim=1)
+        negative[part] = distances.masked_fill(same, torch.inf).argmin(dim=1)
+        valid[part] = others.any(dim=1) & ~same.all(dim=1)
+    return positive, negative, valid
+
+
+def _distance(one: Tensor, other: Tensor, squared: bool) -> Tensor:
+    squares = (one - other).square().sum(dim=1)
+    # The root of zero has no gradient; copies of one picture are common.
+    return squares if squared else squares.clamp_min(1e-12).sqrt()
