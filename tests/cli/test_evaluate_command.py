@@ -1,6 +1,7 @@
 """`passerby evaluate`: a table for people, JSON for machines, sheets on request, clear words when it cannot."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,12 @@ from passerby.errors import ConfigError, DataError
 class Stub:
     """Knows people by the first pixel of their picture and by the number in their caption, most of the time."""
 
-    name, fingerprint = "stub", "f00d"
+    name, fingerprint, trained_on = "stub", "f00d", "RSTPReid, split train"
+    branches = {}
 
     def encode_images(self, images):
-        return np.stack([self._vector(np.asarray(Image.open(path))[0, 0, 0] // 10) for path in images])
+        pixels = [image if isinstance(image, np.ndarray) else np.asarray(Image.open(image)) for image in images]
+        return np.stack([self._vector(picture[0, 0, 0] // 10) for picture in pixels])
 
     def encode_texts(self, texts):
         return np.stack([self._vector(int(text.split()[-1])) for text in texts])
@@ -40,7 +43,10 @@ def run(tmp_path, monkeypatch):
             images.append(PersonImage(path.name, path, person, f"c{view}"))
     captions = tuple(Caption(f"in a red coat, person {i.person_id}", i.image_id, i.person_id) for i in images[::2])
     test = Split("test", tuple(images), captions)
-    dataset = Dataset("toy", tmp_path, {"test": test, "alone": Split("alone", test.images[::2])})
+    cut = {f"test-{n}": Split(f"test-{n}", test.images[n : n + 10], query_ids=()) for n in (0, 2, 4)}
+    more = Split("multi_query", tuple(replace(image, image_id=f"more/{image.image_id}") for image in images))
+    splits = {"test": test, "alone": Split("alone", test.images[::2]), "multi_query": more, **cut}
+    dataset = Dataset("ICFG-PEDES", tmp_path, splits)
     monkeypatch.setattr("passerby.data.readers.open_dataset", lambda spec: dataset, raising=False)
     monkeypatch.setattr("passerby.retriever.load", lambda model: Stub())
     app = typer.Typer()
@@ -76,12 +82,46 @@ def test_pictures_ask_and_sheets_are_written(run, tmp_path):
     assert all(Path(path).is_file() for path in plain["sheets"].values())
 
 
+def test_people_who_were_seen_in_training_are_warned_of(run):
+    assert "warning: trained on RSTPReid, tested on ICFG-PEDES" in " ".join(run().stdout.split())
+    assert len(json.loads(run("--json").stdout)["model"]["warnings"]) == 1
+
+
+def test_the_data_choose_a_protocol_and_a_pattern_takes_the_mean_of_splits(run, tmp_path):
+    words = ("--split", "test-*", "--sheets", str(tmp_path / "sheets"), "--json")
+    plain = json.loads(run(*words).stdout)
+    single = [json.loads(run("--split", f"test-{n}", "--json").stdout)["model"] for n in (0, 2, 4)]
+    assert plain["model"]["protocol"]["name"] == "image-to-image"
+    assert plain["model"]["r1"] == pytest.approx(np.mean([one["r1"] for one in single]))
+    assert plain["model"]["protocol"]["report_split"] == "test-0 to test-4"
+    assert "mean of 3 splits" in plain["model"]["provenance"]
+    assert set(plain["sheets"]) == {f"test-{n}: {kind}" for n in (0, 2, 4) for kind in ("good", "median", "bad")}
+
+
+def test_flip_and_pooled_queries_and_branches_are_stamped(run, monkeypatch):
+    monkeypatch.setattr(Stub, "branches", {"global": (0, 4), "local": (4, 8)})
+    plain = json.loads(run("--flip", "--protocol", "multi-query", "--same-camera", "counted", "--json").stdout)
+    assert list(plain)[:3] == ["model", "global", "local"]
+    assert plain["local"]["name"] == "stub, local"
+    assert plain["model"]["flip"] is True
+    assert "multi-query" in plain["model"]["protocol"]["text"]
+
+
+@pytest.mark.parametrize(("option", "start"), [("--markdown", "| | R@1 |"), ("--latex", " & R@1 & ")])
+def test_rows_for_papers(run, option, start):
+    output = run(option).stdout
+    assert output.startswith(start)
+    assert "stub" in output
+    assert "chance" in output
+
+
 @pytest.mark.parametrize(
     ("words", "error", "says"),
     [
         (("--protocol", "text-to-imge"), ConfigError, "Did you mean 'text-to-image'"),
         (("--selected-on", "test"), ConfigError, "too good"),
         (("--split", "tset"), DataError, "Did you mean 'test'"),
+        (("--split", "train-*"), DataError, "no split 'train-*'"),
         (("--split", "alone"), DataError, "9 images and 0 captions"),
         (("--protocol", "image-to-image", "--colour-baseline"), ConfigError, "reads words"),
         (("--sheets", "/dev/null/x"), DataError, "cannot be written"),

@@ -7,102 +7,201 @@ beside the model: a figure says little without what knowing nothing reaches.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
 from passerby.cli.terminal import counting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from passerby.data.records import Dataset, Split
+    from passerby.evaluation import Features, Protocol, Report, Scoring
+    from passerby.retriever import Retriever
 
-    from passerby.data.records import Split
-    from passerby.evaluation import Encoder, Features, Report
+#: The split whose pictures are pooled under the multi-query protocol.
+_MULTI_QUERY = "multi_query"
+
+_Model: TypeAlias = Annotated[
+    str, typer.Argument(help="A checkpoint folder, hf:org/name@rev or a shipped model's name.")
+]
+_Data: TypeAlias = Annotated[str, typer.Option(help="NAME:ROOT of a data set, for example rstpreid:street/.")]
+_SplitName: TypeAlias = Annotated[str, typer.Option(help="The split to report; test-* is the mean over several.")]
+_ProtocolName: TypeAlias = Annotated[
+    str | None, typer.Option(help="Who asks, who is searched, what is a hit; what the data call for by default.")
+]
+_SameCamera: TypeAlias = Annotated[
+    Literal["counted", "junk"] | None,
+    typer.Option(help="What pictures of the person by the query's own camera are; the protocol's rule by default."),
+]
+_Precision: TypeAlias = Annotated[Literal["step", "trapezoid"], typer.Option(help="Definition of average precision.")]
+_Ties: TypeAlias = Annotated[
+    Literal["expected", "optimistic", "pessimistic"], typer.Option(help="How equal scores are ordered.")
+]
+_SelectedOn: TypeAlias = Annotated[
+    str | None, typer.Option(help="The split that the model was chosen on, stamped into the report.")
+]
+_AllowTest: TypeAlias = Annotated[
+    bool, typer.Option("--allow-test-selection", help="Admit that it was chosen on the split reported.")
+]
+_Flip: TypeAlias = Annotated[bool, typer.Option("--flip", help="Encode each picture and its mirror, and add both.")]
+_Device: TypeAlias = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option(help="Where scores are computed; auto takes a GPU that is in use.")
+]
+_Baseline: TypeAlias = Annotated[bool, typer.Option("--colour-baseline", help="Also report what colours alone find.")]
+_Sheets: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Folder for ranked-list pictures of good, median and bad queries.")
+]
+_Seed: TypeAlias = Annotated[int, typer.Option(help="Of the bootstrap intervals and of drawn galleries.")]
+_Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the reports as JSON.")]
+_Markdown: TypeAlias = Annotated[bool, typer.Option("--markdown", help="Print the reports as a Markdown table.")]
+_Latex: TypeAlias = Annotated[bool, typer.Option("--latex", help="Print the reports as rows of a LaTeX table.")]
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A checkpoint folder, hf:org/name@rev or a shipped model's name.")],
-    data: Annotated[str, typer.Option("--data", help="NAME:ROOT of a data set, for example rstpreid:street/.")],
-    split: Annotated[str, typer.Option(help="The split to report.")] = "test",
-    protocol: Annotated[str, typer.Option(help="text-to-image or image-to-image.")] = "text-to-image",
-    same_camera: Annotated[
-        Literal["counted", "junk"], typer.Option(help="What pictures of the person by the query's own camera are.")
-    ] = "counted",
-    selected_on: Annotated[
-        str | None, typer.Option(help="The split that the model was chosen on, stamped into the report.")
-    ] = None,
-    allow_test_selection: Annotated[
-        bool, typer.Option("--allow-test-selection", help="Admit that it was chosen on the split reported.")
-    ] = False,
-    colour_baseline: Annotated[
-        bool, typer.Option("--colour-baseline", help="Also report what colours alone find.")
-    ] = False,
-    sheets: Annotated[
-        Path | None, typer.Option(help="Folder for ranked-list pictures of good, median and bad queries.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap intervals.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the reports as JSON.")] = False,
+    model: _Model,
+    data: _Data,
+    split: _SplitName = "test",
+    protocol: _ProtocolName = None,
+    same_camera: _SameCamera = None,
+    precision: _Precision = "step",
+    ties: _Ties = "expected",
+    selected_on: _SelectedOn = None,
+    allow_test_selection: _AllowTest = False,
+    flip: _Flip = False,
+    device: _Device = "auto",
+    colour_baseline: _Baseline = False,
+    sheets: _Sheets = None,
+    seed: _Seed = 0,
+    as_json: _Json = False,
+    as_markdown: _Markdown = False,
+    as_latex: _Latex = False,
 ) -> None:
     """Evaluate a model on a split of a data set: R@K, mAP and mINP, with intervals and protocol."""
     from passerby.data.readers import open_dataset
-    from passerby.evaluation import evaluate_chance, evaluate_features, find_protocol
+    from passerby.evaluation import dot_product, evaluate_chance, find_protocol, mean_report, natural_protocol
     from passerby.retriever import load
 
-    rules = find_protocol(
-        protocol,
-        report_split=split,
-        selection_split=selected_on,
-        same_camera=same_camera,
-        allow_test_selection=allow_test_selection,
-    )
     dataset = open_dataset(data)
-    part = dataset.split(split)
-    # Chance needs no model, and refuses a split with nothing to find before minutes are spent on encoding it.
-    chance = evaluate_chance(part, rules, dataset=dataset.name)
-    retriever = load(model)
-    features = _encode(retriever, part, texts=rules.query == "text")
-    reports = {
-        "model": evaluate_features(
-            features,
+    parts = _splits(dataset, split)
+    judged = [
+        (
             part,
-            rules,
-            name=retriever.name,
-            dataset=dataset.name,
-            fingerprint=retriever.fingerprint,
-            seed=seed,
+            find_protocol(
+                protocol or natural_protocol(part),
+                report_split=part.name,
+                selection_split=selected_on,
+                same_camera=same_camera,
+                precision=precision,
+                ties=ties,
+                allow_test_selection=allow_test_selection,
+            ),
         )
-    }
-    if colour_baseline:
-        from passerby.evaluation.colour_baseline import evaluate_colour_baseline
-
-        reports["colour_baseline"] = evaluate_colour_baseline(part, rules, dataset=dataset.name, seed=seed)
-    reports["chance"] = chance
-    written: dict[str, Path] = {}
-    if sheets is not None:
-        from passerby.evaluation.ranked_sheets import write_ranked_sheets
-
-        written = write_ranked_sheets(features, part, rules, sheets)
+        for part in parts
+    ]
+    # Chance needs no model, and refuses a split with nothing to find before minutes are spent on encoding it.
+    chance = [evaluate_chance(part, rules, dataset=dataset.name) for part, rules in judged]
+    work = _Work(load(model), dataset, dot_product(device), flip, seed, colour_baseline, sheets, len(parts) > 1)
+    for part, rules in judged:
+        work.judge(part, rules)
+    reports = {key: mean_report(found) for key, found in {**work.found, "chance": chance}.items()}
     if as_json:
         plain = {key: report.as_dict() for key, report in reports.items()}
-        typer.echo(json.dumps({**plain, "sheets": {name: str(path) for name, path in written.items()}}, indent=2))
+        typer.echo(json.dumps({**plain, "sheets": {name: str(path) for name, path in work.sheets.items()}}, indent=2))
+    elif as_markdown or as_latex:
+        from passerby.evaluation import latex_rows, markdown_table
+
+        typer.echo((markdown_table if as_markdown else latex_rows)(list(reports.values())))
     else:
-        _show(reports, written, f"{dataset.name}, split {split}, in per cent")
+        _show(reports, work.sheets, f"{dataset.name}, split {split}, in per cent")
 
 
-def _encode(model: Encoder, part: Split, *, texts: bool) -> Features:
-    """Encode pictures, and captions where they ask, under one bar."""
-    from passerby.evaluation import encode_split
+@dataclass
+class _Work:
+    """One evaluation under way: what was asked for, and what has been found so far."""
 
-    first_of = {"images": 0, "captions": len(part.images)}
-    total = len(part.images) + (len(part.captions) if texts else 0)
-    with counting("encoding", "items") as count:
-        return encode_split(
-            model,
-            part,
-            with_captions=texts,
-            progress=lambda kind, done, _: count(first_of[kind] + done, total, kind),
-        )
+    model: Retriever
+    dataset: Dataset
+    scoring: Scoring
+    flip: bool
+    seed: int
+    colour_baseline: bool
+    folder: Path | None
+    several: bool
+    found: dict[str, list[Report]] = field(default_factory=dict)
+    sheets: dict[str, Path] = field(default_factory=dict)
+    _pool: Features | None = None
+
+    def judge(self, part: Split, rules: Protocol) -> None:
+        """Encode a split once, and report on the model, on each of its branches, and on the baseline."""
+        from passerby.evaluation import evaluate_features, split_branches
+
+        features = self._features(part, rules)
+        rows = {"model": features, **split_branches(features, getattr(self.model, "branches", {}))}
+        for key, vectors in rows.items():
+            report = evaluate_features(
+                vectors,
+                part,
+                rules,
+                name=self.model.name if key == "model" else f"{self.model.name}, {key}",
+                dataset=self.dataset.name,
+                fingerprint=self.model.fingerprint,
+                trained_on=self.model.trained_on,
+                seed=self.seed,
+                scoring=self.scoring,
+            )
+            self.found.setdefault(key, []).append(report)
+        if self.colour_baseline:
+            from passerby.evaluation.colour_baseline import evaluate_colour_baseline
+
+            baseline = evaluate_colour_baseline(part, rules, dataset=self.dataset.name, seed=self.seed)
+            self.found.setdefault("colour_baseline", []).append(baseline)
+        if self.folder is not None:
+            self._draw(features, part, rules, self.folder)
+
+    def _features(self, part: Split, rules: Protocol) -> Features:
+        from passerby.evaluation import pool_queries
+
+        features = self._encode(part, texts="text" in (rules.query, rules.gallery))
+        if not rules.multi_query:
+            return features
+        pictures = self.dataset.split(_MULTI_QUERY)
+        self._pool = self._pool or self._encode(pictures, texts=False)
+        return pool_queries(features, part, self._pool.images, pictures)
+
+    def _encode(self, part: Split, *, texts: bool) -> Features:
+        """Encode pictures, and captions where the protocol needs them, under one bar."""
+        from passerby.evaluation import encode_split
+
+        first_of = {"images": 0, "captions": len(part.images)}
+        total = len(part.images) + (len(part.captions) if texts else 0)
+        with counting("encoding", "items") as count:
+            return encode_split(
+                self.model,
+                part,
+                with_captions=texts,
+                flip=self.flip,
+                progress=lambda kind, done, _: count(first_of[kind] + done, total, kind),
+            )
+
+    def _draw(self, features: Features, part: Split, rules: Protocol, folder: Path) -> None:
+        from passerby.evaluation.ranked_sheets import write_ranked_sheets
+
+        place = folder / part.name if self.several else folder
+        scoring = None if self.scoring.name == "dot product" else self.scoring
+        for name, path in write_ranked_sheets(features, part, rules, place, scoring=scoring).items():
+            self.sheets[f"{part.name}: {name}" if self.several else name] = path
+
+
+def _splits(dataset: Dataset, wanted: str) -> list[Split]:
+    """The splits that a name or a pattern names, in the data set's order."""
+    if not set("*?[") & set(wanted):
+        return [dataset.split(wanted)]
+    found = [part for name, part in dataset.splits.items() if fnmatchcase(name, wanted)]
+    return found or [dataset.split(wanted)]  # which says that there is none, and what there is
 
 
 def _show(reports: Mapping[str, Report], written: Mapping[str, Path], title: str) -> None:

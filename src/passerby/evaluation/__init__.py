@@ -4,6 +4,7 @@ report = evaluate(model, dataset.split("test"), find_protocol("text-to-image", s
 report.r1, report.to_json()
 """
 
+from passerby.evaluation.branches import split_branches
 from passerby.evaluation.evaluate import (
     evaluate,
     evaluate_chance,
@@ -13,9 +14,11 @@ from passerby.evaluation.evaluate import (
     score_blocks,
 )
 from passerby.evaluation.features import Encoder, Features, encode_split
-from passerby.evaluation.protocol import PROTOCOLS, Protocol, find_protocol
+from passerby.evaluation.multi_query import pool_queries
+from passerby.evaluation.protocol import PROTOCOLS, Protocol, find_protocol, natural_protocol
 from passerby.evaluation.report import FIGURES, Report
 from passerby.evaluation.scoring import Scoring, dot_product
+from passerby.evaluation.several_splits import mean_report
 from passerby.evaluation.tables import latex_rows, markdown_table, rich_table
 from passerby.evaluation.task import Task, gallery_vectors, query_vectors, set_up
 
@@ -38,9 +41,13 @@ __all__ = [
     "gallery_vectors",
     "latex_rows",
     "markdown_table",
+    "mean_report",
+    "natural_protocol",
+    "pool_queries",
     "query_vectors",
     "rank_task",
     "rich_table",
     "score_blocks",
     "set_up",
+    "split_branches",
 ]

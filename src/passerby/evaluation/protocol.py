@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
+from passerby.data.records import Split
 from passerby.errors import ConfigError, nearest
 from passerby.metrics import PrecisionRule, Ties
 
@@ -143,6 +144,18 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
         )
     }
 )
+
+
+def natural_protocol(split: Split) -> str:
+    """The name of the protocol that a split's own contents call for.
+
+    Captions of known people ask for the person, captions of nobody known for their own picture; where there are none,
+    the pictures that the split keeps for asking ask across cameras, or else each picture asks for all others.
+    """
+    if split.captions:
+        known = any(image.person_id is not None for image in split.images)
+        return "text-to-image" if known else "text-to-own-image"
+    return "cross-camera" if split.query_ids else "image-to-image"
 
 
 def find_protocol(
