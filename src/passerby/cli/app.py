@@ -24,6 +24,7 @@ from passerby.errors import PasserbyError, nearest
 COMMANDS = {
     "demo": "Make a street, train, evaluate and search it, in minutes on a CPU.",
     "world": "Make the synthetic street, in a real data set's own layout.",
+    "data": "Check a data set, look at it, or split it by identity.",
     "train": "Train a model from a recipe; an interrupted run continues.",
     "evaluate": "Measure what a model finds in a data set.",
     "index": "Put pictures into a gallery; an interrupted run continues.",
