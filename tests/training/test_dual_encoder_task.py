@@ -20,7 +20,7 @@ from passerby.errors import CheckpointError, ConfigError, DataError
 from passerby.models.checkpoint import read_checkpoint
 from passerby.models.restore import restore_dual_encoder
 from passerby.training.recipe import parse_recipe
-from passerby.training.tasks.dual_encoder import DualEncoderTask, is_pretrained
+from passerby.training.tasks.dual_encoder import DualEncoderTask, group_by_length, is_pretrained
 from passerby.training.tasks.dual_encoder_recipe import TowerConfig
 
 
@@ -124,9 +124,35 @@ def test_a_batch_is_what_its_rows_say(task):
         assert task.train.pairs.image_of[caption] == image
         assert batch.persons[index] == task.train.pairs.person_of[image]
         ids = task.train.token_ids[caption]
-        assert batch.token_ids[index].tolist() == ids[: batch.token_ids.shape[1]].tolist()
-        assert not ids[batch.token_ids.shape[1] :].any()
-    assert batch.token_ids.any(dim=0)[-1]  # cropped to the longest sentence
+        (group,) = batch.token_ids  # eight captions are too few to be parted
+        shown = group[batch.place[index]].tolist()
+        assert shown == ids[: len(shown)].tolist()
+        assert not ids[len(shown) :].any()
+    assert group.any(dim=0)[-1]  # cropped to the longest sentence
+
+
+@pytest.mark.parametrize(("count", "groups"), [(1, 1), (31, 1), (32, 2), (100, 4)])
+def test_sentences_are_parted_by_length_and_found_again(count, groups):
+    rng = np.random.default_rng(count)
+    lengths = rng.integers(1, 30, size=count)
+    ids = np.where(np.arange(40) < lengths[:, None], rng.integers(1, 9, size=(count, 40)), 0)
+    parts, place = group_by_length(ids, 4)
+    assert len(parts) == groups
+    assert sum(part.size for part in parts) <= count * lengths.max()
+    again = np.concatenate([np.pad(part, ((0, 0), (0, 40 - part.shape[1]))) for part in parts])[place]
+    assert (again == ids).all()
+    assert all(part[:, -1].any() for part in parts)
+
+
+def test_groups_change_no_vector(task):
+    task.model.eval()
+    ids = np.repeat(task.train.token_ids, 4, axis=0)
+    parts, place = group_by_length(ids, 4)
+    pictures = torch.zeros(1, 3, *task.size)
+    _, together, _ = task.model(pictures, torch.from_numpy(ids))
+    _, apart, _ = task.model(pictures, [torch.from_numpy(part) for part in parts])
+    assert len(parts) > 1
+    torch.testing.assert_close(apart[torch.from_numpy(place)], together, rtol=1e-5, atol=1e-6)
 
 
 def test_a_word_of_id_nought_shortens_no_sentence(task):
@@ -134,7 +160,7 @@ def test_a_word_of_id_nought_shortens_no_sentence(task):
     ids = np.zeros_like(task.train.token_ids)
     ids[:, [0, 2, 5]] = 7
     task.train = replace(task.train, token_ids=ids)
-    assert task.fetch(rows).token_ids.shape[1] == 6
+    assert task.fetch(rows).token_ids[0].shape[1] == 6
 
 
 def test_the_memory_holds_the_latest_sentence_of_each_person(task):
@@ -142,7 +168,7 @@ def test_the_memory_holds_the_latest_sentence_of_each_person(task):
     task.model.eval()
     losses = task.losses(task.model, batch, torch.Generator().manual_seed(0), torch.device("cpu"))
     assert losses["contrastive"].ndim == 0
-    expected = task.model.encode_texts(batch.token_ids).detach()
+    expected = task.model.encode_texts(batch.token_ids[0]).detach()[batch.place]
     torch.testing.assert_close(task.memory[batch.persons], expected, rtol=1e-5, atol=1e-6)
     others = [person for person in range(12) if person not in batch.persons.tolist()]
     assert not task.memory[others].any()

@@ -135,4 +135,5 @@ def test_other_optimisers_resume_to_the_same_bits(tmp_path, optimiser):
     run(tmp_path / "cut", **options)
     for name, value in weights(tmp_path / "whole").items():
         assert torch.equal(value, weights(tmp_path / "cut")[name]), name
-    assert rates(tmp_path / "whole")[-1] == pytest.approx(0.01 * 0.1**2)
+    found = rates(tmp_path / "whole")
+    assert found[-1] == pytest.approx(max(found) * 0.1**2)

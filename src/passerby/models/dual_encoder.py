@@ -10,7 +10,7 @@ Axes: B pictures or sentences, L token ids, T tokens of a picture, C channels of
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -119,12 +119,18 @@ class DualEncoder(nn.Module):
         tokens, mask = self.text_tower.tokens(ids), self.text_tower.mask(ids)
         return self.text_projection(self.text_tower.pool(tokens, mask)), tokens, mask
 
-    def forward(self, images: Tensor, ids: Tensor, unit: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, images: Tensor, ids: Tensor | Sequence[Tensor], unit: bool = True
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Encode a batch of both kinds: (B, 3, H, W), (B', L) -> (B, D), (B', D), logit scale ().
 
-        Without `unit` the vectors keep the length that the projection gave them, as the soft-target loss wants them.
+        Sentences may come in groups of like length, each padded for itself; their vectors come one group after the
+        other. Without `unit` the vectors keep the length that the projection gave them, as the soft-target loss wants
+        them.
         """
-        pictures, sentences = self.project_images(images)[0], self.project_texts(ids)[0]
+        groups = [ids] if isinstance(ids, Tensor) else ids
+        pictures = self.project_images(images)[0]
+        sentences = torch.cat([self.project_texts(group)[0] for group in groups])
         if unit:
             pictures, sentences = unit_rows(pictures), unit_rows(sentences)
         return pictures, sentences, self.logit_scale

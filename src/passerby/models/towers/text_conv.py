@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
 from passerby.models.towers.base import TextTower
 from passerby.models.towers.registry import register_text_tower
@@ -27,7 +28,8 @@ class ConvText(TextTower):
         vocabulary_size: rows of the embedding; id 0 is padding.
         channels: width of the embedding and of every convolution.
         layers: convolutions.
-        dropout: share of embedding channels dropped in training.
+        dropout: share of the embedding's channels dropped in training, the same ones in all words of a sentence
+            (Gal and Ghahramani 2016).
         queries: learned queries of the attention pooling.
 
     Shape:
@@ -48,10 +50,11 @@ class ConvText(TextTower):
     def tokens(self, ids: Tensor) -> Tensor:
         """One vector per token; those of the padding are zero: (B, L) -> (B, L, C)."""
         keep = (ids != 0).unsqueeze(-1)  # (B, L, 1)
-        state = self.dropout(self.embedding(ids)) * keep  # (B, L, C)
+        state = self.embedding(ids) * keep  # (B, L, C)
+        if self.training:
+            state = state * self.dropout(torch.ones_like(state[:, :1]))
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            change = convolution(state.transpose(1, 2)).transpose(1, 2)
-            state = (state + torch.relu(norm(change))) * keep
+            state = (state + torch.relu(norm(_along_words(state, convolution)))) * keep
         return state
 
     def pool(self, tokens: Tensor, mask: Tensor) -> Tensor:
@@ -61,3 +64,13 @@ class ConvText(TextTower):
         means = weights.to(tokens.dtype).transpose(1, 2) @ tokens  # (B, Q, C)
         strongest = tokens.masked_fill(~keep, _NEVER).amax(dim=1)  # (B, C)
         return torch.cat([means.flatten(1), strongest], dim=1)
+
+
+def _along_words(state: Tensor, convolution: nn.Conv1d) -> Tensor:
+    """A one-dimensional convolution over words as a two-dimensional one of height 1: (B, L, C) -> (B, L, C).
+
+    In two dimensions the channels may come last, as they do here, so nothing is copied to and fro.
+    """
+    picture = state.transpose(1, 2).unsqueeze(2)  # (B, C, 1, L), channels last in memory
+    kernel = convolution.weight.unsqueeze(2)  # (C, C, 1, 5)
+    return conv2d(picture, kernel, convolution.bias, padding=(0, convolution.padding[0])).squeeze(2).transpose(1, 2)

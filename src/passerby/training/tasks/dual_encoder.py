@@ -40,13 +40,24 @@ from passerby.training.gather import gather_with_gradient
 from passerby.training.tasks.base import Selection
 from passerby.training.tasks.dual_encoder_recipe import DualEncoderRecipe, ModelConfig, TowerConfig
 
+_TEXT_GROUPS, _SMALLEST_GROUP = 4, 16
+
 
 @dataclass(frozen=True, slots=True)
 class PairBatch:
-    """One part of a step: pixels (B, H, W, 3) uint8, ids (K * B, L) int64 caption after caption, persons (B,) int64."""
+    """One part of a step.
+
+    Attributes:
+        pixels: (B, H, W, 3) uint8.
+        token_ids: the K * B captions in groups of like length, each (rows, L of the group) int64.
+        place: (K * B,) int64, where each caption stands among the groups; captions in the order first of all pictures,
+            second of all pictures, and so on.
+        persons: (B,) int64.
+    """
 
     pixels: Tensor
-    token_ids: Tensor
+    token_ids: tuple[Tensor, ...]
+    place: Tensor
     persons: Tensor
 
 
@@ -130,6 +141,8 @@ class DualEncoderTask:
             if selection in dataset.splits
             else None
         )
+        # Padding is half of the work of a text tower; a GPU would rather have one large group.
+        self.text_groups = 1 if torch.cuda.is_available() else _TEXT_GROUPS
         people = int(self.train.pairs.person_of.max()) + 1
         self.memory = torch.zeros(people, recipe.model.embedding_dim)
         self._data_mark = _mark(train)
@@ -173,14 +186,13 @@ class DualEncoderTask:
         )
 
     def fetch(self, rows: np.ndarray) -> PairBatch:
-        """Read pictures and captions; the captions are cropped to the longest of them."""
+        """Read pictures and captions; the captions come in groups of like length, each cropped to its longest."""
         images, captions = rows[:, 0], rows[:, 1:].T.reshape(-1)  # (B,), (K * B,)
-        ids = self.train.token_ids[captions]
-        filled = np.flatnonzero((ids != 0).any(axis=0))  # id 0 may also be a word, so counting would not do
-        length = int(filled[-1]) + 1 if len(filled) else 1
+        groups, place = group_by_length(self.train.token_ids[captions], self.text_groups)
         return PairBatch(
             torch.from_numpy(self.train.pixels[images]),
-            torch.from_numpy(np.ascontiguousarray(ids[:, :length])),
+            tuple(torch.from_numpy(group) for group in groups),
+            torch.from_numpy(place),
             torch.from_numpy(self.train.pairs.person_of[images]),
         )
 
@@ -193,8 +205,9 @@ class DualEncoderTask:
         (the intra-modal idea of TBPS-CLIP's SS and C-ITC, Cao et al. 2024, on captions instead of augmentations).
         """
         pixels = augment(batch.pixels.to(device, non_blocking=True), self.recipe.augmentation, generator)
-        ids = batch.token_ids.to(device, non_blocking=True)
-        images, texts, scale = model(normalise(pixels, self.preprocessing), ids)
+        ids = [group.to(device, non_blocking=True) for group in batch.token_ids]
+        images, grouped, scale = model(normalise(pixels, self.preprocessing), ids)
+        texts = grouped[batch.place.to(device, non_blocking=True)]  # (K * B, D)
         persons = batch.persons.to(device, non_blocking=True)
         narrations = texts.chunk(self.recipe.data.captions)  # K of (B, D)
         everywhere = [gather_with_gradient(narration) for narration in narrations]
@@ -270,6 +283,24 @@ class DualEncoderTask:
                 f"{self.dataset.root}; give the same data to go on, or another folder with --out"
             )
         self.memory = state["memory"].clone()
+
+
+def group_by_length(ids: np.ndarray, groups: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Sort sentences by length into groups and cut each group to its longest, which changes no vector.
+
+    Args:
+        ids: (C, L) token ids, 0 is padding.
+        groups: how many groups at most; none has fewer than 16 sentences unless there is only one.
+
+    Returns:
+        The groups, (rows, their longest) each, and (C,) int64: where each sentence stands when they are put in a row.
+    """
+    lengths = ids.shape[1] - (ids[:, ::-1] != 0).argmax(axis=1)  # id 0 may also be a word, so counting would not do
+    lengths[~(ids != 0).any(axis=1)] = 1
+    order = np.argsort(lengths, kind="stable")
+    parts = np.array_split(order, max(1, min(groups, len(ids) // _SMALLEST_GROUP)))
+    cut = [np.ascontiguousarray(ids[part, : lengths[part].max()]) for part in parts]
+    return cut, np.argsort(order, kind="stable")
 
 
 def choose_tokenizer(config: ModelConfig, captions: Sequence[str]) -> Tokenizer:
