@@ -1,11 +1,9 @@
-"""Times the evaluation beside what the field runs: a pure-Python loop, and a full sort of every row.
+"""Times the evaluation beside what the field runs: torchreid's evaluators, IRRA's, and naive ones of our own.
 
-Three sizes with the label statistics of public sets and made-up features; every contender is given the same scores,
-and its figures are compared with ours before its time is believed. Each of ours runs in a process of its own, so that
-its peak memory can be told. Run: python benchmarks/evaluation.py  (a few minutes; --quick for seconds)
-
-The pure-Python loop follows the public evaluators of person re-identification (for each query a list over the whole
-gallery); it is timed on some queries and scaled to all, which its cost per query allows.
+Three sizes with the label statistics of public sets and made-up features; every contender is given the same scores
+(or the same features), and its figures are compared with ours before its time is believed. Ours from features runs in
+a process of its own, so that its peak memory can be told. Times are medians; wall and processor time are both told,
+because the machine may be shared. Run: python benchmarks/evaluation.py [--peers FOLDER]  (minutes; --quick: seconds)
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from evaluation_rivals import full_sort, irra, pure_python, torchreid
 from passerby.metrics import (
     average_precision,
     hits_at,
@@ -33,109 +33,85 @@ from passerby.metrics import (
 
 RESULTS = Path(__file__).parent / "results" / "evaluation.json"
 
-#: name -> queries, gallery, people in both, unlabelled distractors in the gallery, cameras, dimensions.
+#: name -> queries, gallery, people, pictures of strangers in the gallery, cameras, dimensions.
 SIZES = {
     "market": (3368, 15913, 750, 2798, 6, 512),
     "icfg-pedes": (19848, 19848, 1000, 0, 0, 512),
     "msmt17": (11659, 82161, 3060, 0, 15, 512),
-    "quick": (500, 2000, 100, 200, 6, 64),
+    "quick": (500, 2000, 110, 200, 6, 64),
 }
+#: Queries that a pure-Python evaluator is timed on; its cost is the same for each.
+SLOW = 60
 
 
 def make(name: str):
-    """Features around one direction per person; noise so that mAP lands near that of a middling model."""
-    queries, gallery, people, distractors, cameras, dim = SIZES[name]
+    """Features around one direction per person; noise so that mAP lands near that of a middling model.
+
+    Without cameras each gallery picture has one caption that asks. With cameras a person is seen by some of them, one
+    picture by each of these asks, and pictures per person are spread as widely as in Market-1501 (1 to about 70).
+    """
+    queries, gallery, people, strangers, cameras, dim = SIZES[name]
     random = np.random.default_rng(0)
-    labels = np.append(random.integers(people, size=gallery - distractors), np.full(distractors, -1))
-    asked = random.integers(people, size=queries)
+    share = random.gamma(2.2, size=people)
+    # Two pictures of each person, the others spread by share: sums are exact, and everybody can be found.
+    owners = np.append(
+        np.repeat(np.arange(people), 2),
+        random.choice(people, size=gallery - strangers - 2 * people, p=share / share.sum()),
+    )
+    labels = np.append(owners, np.full(strangers, people))  # one more label, that nobody asks for
+    places = {}
+    if cameras:
+        seen = np.argsort(random.random((people, cameras)), axis=1)  # in which order cameras see a person
+        count = 2 + random.multinomial(queries - 2 * people, np.full(people, 1 / people))
+        asked = np.repeat(np.arange(people), count)
+        turn = np.arange(queries) - np.repeat(np.cumsum(count) - count, count)
+        places["query_cameras"] = seen[asked, turn % cameras]
+        views = np.minimum(count, cameras)[owners]
+        by = np.append(np.arange(2 * people) % 2, (random.random(len(owners) - 2 * people) * views[2 * people :]))
+        places["gallery_cameras"] = np.append(seen[owners, by.astype(int)], random.integers(cameras, size=strangers))
+    else:
+        asked = owners.copy()
     directions = random.normal(size=(people + 1, dim)).astype(np.float32)
     noise = np.float32(2.6 * np.sqrt(dim / 512))
 
-    def features(owner):
+    def features(owner, alone=None):
         vectors = directions[owner] + noise * random.standard_normal((len(owner), dim), dtype=np.float32)
+        if alone is not None:
+            vectors[owner == alone] = noise * random.standard_normal(((owner == alone).sum(), dim), dtype=np.float32)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
-    places = {}
-    if cameras:
-        places["query_cameras"] = random.integers(cameras, size=queries)
-        places["gallery_cameras"] = random.integers(cameras, size=gallery)
-    return features(asked), features(labels), asked, labels, places
+    return features(asked), features(labels, people), asked, labels, places
 
 
 def figures(groups):
+    """R@1, R@5, R@10, mAP and mINP."""
     metrics = (hits_at(groups, 1), hits_at(groups, 5), hits_at(groups, 10), average_precision(groups))
     return [mean_over_queries(values) for values in (*metrics, inverse_negative_penalty(groups))]
 
 
-def clocked(function):
-    """(result, wall seconds, CPU seconds) of one call."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    result = function()
-    return result, time.perf_counter() - wall, time.process_time() - cpu
+def clocked(function, rounds: int = 1) -> dict:
+    """What a call returns, and the medians of its wall and processor seconds."""
+    times = []
+    for _ in range(rounds):
+        wall, cpu = time.perf_counter(), time.process_time()
+        found = function()
+        times.append((time.perf_counter() - wall, time.process_time() - cpu))
+    return {
+        "figures": found,
+        "wall_s": statistics.median(wall for wall, _ in times),
+        "cpu_s": statistics.median(cpu for _, cpu in times),
+    }
 
 
-def pure_python(scores, asked, labels, places, limit):
-    """For each query, lists over the whole gallery: the shape of the public pure-Python evaluators."""
-    order = np.argsort(-scores[:limit], axis=1)
-    results = []
-    for row in range(min(limit, len(asked))):
-        ranked = order[row]
-        if places:
-            keep = [
-                not (labels[g] == asked[row] and places["gallery_cameras"][g] == places["query_cameras"][row])
-                for g in ranked
-            ]
-        else:
-            keep = [True for _ in ranked]
-        matches = [int(labels[g] == asked[row]) for g, kept in zip(ranked, keep, strict=True) if kept]
-        if not any(matches):
-            continue
-        found, precisions, first, last = 0, [], None, 0
-        for place, match in enumerate(matches):
-            found += match
-            if match:
-                precisions.append(found / (place + 1))
-                first = place if first is None else first
-                last = place + 1
-        results.append([first < 1, first < 5, first < 10, np.mean(precisions), found / last])
-    return np.mean(results, axis=0).tolist()
-
-
-def full_sort(scores, asked, labels, places):
-    """Sort every row whole, then arithmetic on the (Q, G) matrix of matches, as vectorised evaluators do."""
-    order = np.argsort(-scores, axis=1)
-    matches = labels[order] == asked[:, None]
-    if places:
-        junk = matches & (places["gallery_cameras"][order] == places["query_cameras"][:, None])
-        kept = ~junk
-        matches &= kept
-        rank = np.cumsum(kept, axis=1)
-    else:
-        rank = np.broadcast_to(np.arange(1, matches.shape[1] + 1), matches.shape)
-    found = np.cumsum(matches, axis=1)
-    total = found[:, -1]
-    valid = total > 0
-    precision = np.where(matches, found / np.maximum(rank, 1), 0).sum(axis=1)[valid] / total[valid]
-    first = np.take_along_axis(rank, matches.argmax(axis=1)[:, None], axis=1)[valid, 0]
-    last = np.where(matches, rank, 0).max(axis=1)[valid]
-    return [
-        *(float((first <= k).mean()) for k in (1, 5, 10)),
-        float(precision.mean()),
-        float((total[valid] / last).mean()),
-    ]
-
-
-def ours(name: str) -> dict:
+def ours(name: str, rounds: int) -> dict:
     """Runs in its own process: features to figures, with peak memory beyond the features."""
     queries, gallery, asked, labels, places = make(name)
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak that making the features reached (Linux)
     before = resident("VmRSS")
-
-    def whole():
-        return figures(rank_features(queries, gallery, relevance_from_labels(asked, labels, **places)))
-
-    found, wall, cpu = clocked(whole)
-    return {"figures": found, "wall_s": wall, "cpu_s": cpu, "extra_mb": round(resident("VmHWM") - before, 1)}
+    result = clocked(
+        lambda: figures(rank_features(queries, gallery, relevance_from_labels(asked, labels, **places))), rounds
+    )
+    return result | {"extra_mb": round(resident("VmHWM") - before, 1)}
 
 
 def resident(field: str) -> float:
@@ -146,48 +122,73 @@ def resident(field: str) -> float:
     raise LookupError(f"/proc/self/status has no {field}")
 
 
-def in_a_process(name: str) -> dict:
-    output = subprocess.run(
-        [sys.executable, __file__, "--one", name], check=True, capture_output=True, text=True, env=os.environ
-    )
-    return json.loads(output.stdout)
+def from_features(name: str, rounds: int) -> dict:
+    """Ours in a process of its own, with what it worked on."""
+    command = [sys.executable, __file__, "--one", name, "--rounds", str(rounds)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ)
+    _, _, asked, labels, places = make(name)
+    positives = np.diff(relevance_from_labels(asked, labels, **places).positive_start)
+    return {
+        "queries": len(asked),
+        "gallery": len(labels),
+        "positives": [int(positives.min()), round(float(positives.mean()), 1), int(positives.max())],
+        "from_features": json.loads(output.stdout),
+    }
 
 
-def compare(name: str, loop_queries: int) -> dict:
-    """Ours beside the loop and the full sort, on the same matrix of scores."""
-    result = {"queries": SIZES[name][0], "gallery": SIZES[name][1], "from_features": in_a_process(name)}
+def beside_scores(name: str, peers: Path | None, rounds: int) -> dict:
+    """Ours beside every rival that takes scores, on the same matrix."""
     queries, gallery, asked, labels, places = make(name)
     scores = queries @ gallery.T
     relevance = relevance_from_labels(asked, labels, **places)
-    found, wall, cpu = clocked(lambda: figures(rank_scores(scores, relevance)))
-    result["from_scores"] = {"figures": found, "wall_s": wall, "cpu_s": cpu}
-    step = max(1, len(asked) // 8)  # the full sort does not fit into memory at once at the larger sizes
-
-    def sort_all():
-        parts, weights = [], []
-        for first in range(0, len(asked), step):
-            part = slice(first, first + step)
-            mine = {"query_cameras": places["query_cameras"][part], "gallery_cameras": places["gallery_cameras"]}
-            parts.append(full_sort(scores[part], asked[part], labels, mine if places else {}))
-            weights.append(len(asked[part]))
-        return np.average(parts, axis=0, weights=weights).tolist()
-
-    found_by_sort, wall, cpu = clocked(sort_all)
-    result["full_sort"] = {"figures": found_by_sort, "wall_s": wall, "cpu_s": cpu}
-    found_by_loop, wall, cpu = clocked(lambda: pure_python(scores, asked, labels, places, loop_queries))
-    scale = len(asked) / min(loop_queries, len(asked))
-    result["pure_python"] = {
-        "figures_of_timed_queries": found_by_loop,
-        "timed_queries": min(loop_queries, len(asked)),
-        "wall_s": wall * scale,
-        "cpu_s": cpu * scale,
-    }
-    result["ratio_cpu"] = {
-        other: round(result[other]["cpu_s"] / result["from_scores"]["cpu_s"], 1)
-        for other in ("full_sort", "pure_python")
-    }
-    result["largest_difference"] = float(np.abs(np.subtract(found, found_by_sort)).max())
+    result = {"from_scores": clocked(lambda: figures(rank_scores(scores, relevance)), rounds), "rivals": {}}
+    rivals = {"full sort": full_sort, "pure Python": pure_python, **torchreid(peers)}
+    for rival, evaluate in rivals.items():
+        slow = rival.endswith("pure Python")
+        part = (
+            np.random.default_rng(1).choice(len(asked), min(SLOW, len(asked)), replace=False) if slow else slice(None)
+        )
+        mine = {**places, "query_cameras": places["query_cameras"][part]}
+        timed = clocked(lambda: evaluate(scores[part], asked[part], labels, mine), 1 if slow else 3)  # noqa: B023
+        result["rivals"][rival] = finished(timed, result["from_scores"], len(asked) / SLOW if slow else 1)
+        if slow:
+            check = relevance_from_labels(asked[part], labels, **mine)
+            expected = figures(rank_scores(scores[part], check))[:4]
+            result["rivals"][rival] |= {"largest_difference": difference(timed, expected), "timed_queries": SLOW}
     return result
+
+
+def beside_features(name: str, peers: Path | None, ours_there: dict) -> dict:
+    """IRRA's evaluation, from the same features; full sort in its place where IRRA is not there."""
+    queries, gallery, asked, labels, _ = make(name)
+    evaluate = irra(peers)
+    if evaluate is not None:
+        return {"IRRA": finished(clocked(lambda: evaluate(queries, gallery, asked, labels)), ours_there, 1)}
+
+    def sorting():
+        parts = [
+            full_sort(queries[first : first + 2481] @ gallery.T, asked[first : first + 2481], labels, {})
+            for first in range(0, len(asked), 2481)
+        ]
+        return np.mean(parts, axis=0).tolist()  # eight equal parts
+
+    return {"full sort": finished(clocked(sorting), ours_there, 1)}
+
+
+def finished(timed: dict, own: dict, scale: float) -> dict:
+    """A rival's times, scaled to all queries, as multiples of ours, and how far its figures are from ours."""
+    return {
+        **timed,
+        "wall_s": timed["wall_s"] * scale,
+        "cpu_s": timed["cpu_s"] * scale,
+        "ratio_wall": round(timed["wall_s"] * scale / own["wall_s"], 1),
+        "ratio_cpu": round(timed["cpu_s"] * scale / own["cpu_s"], 1),
+        "largest_difference": difference(timed, own["figures"][:4]),
+    }
+
+
+def difference(timed: dict, expected: list[float]) -> float:
+    return float(np.abs(np.subtract(timed["figures"], expected)).max())
 
 
 def machine() -> dict:
@@ -210,19 +211,25 @@ def machine() -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tiny size, nothing written")
+    parser.add_argument("--peers", type=Path, help="folder with checkouts of the peers")
     parser.add_argument("--one", choices=SIZES, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.one:
-        print(json.dumps(ours(arguments.one)))
+    parser.add_argument("--rounds", type=int, default=5, help="of ours; the median counts")
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(ours(given.one, given.rounds)))
         return
-    if arguments.quick:
-        print(json.dumps(compare("quick", 50), indent=2))
-        return
-    report = {"machine": machine(), "market": compare("market", 60)}
-    report["icfg-pedes"] = {"queries": 19848, "gallery": 19848, "from_features": in_a_process("icfg-pedes")}
-    report["msmt17"] = {"queries": 11659, "gallery": 82161, "from_features": in_a_process("msmt17")}
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(report, indent=2) + "\n")
+    if given.quick:
+        report = from_features("quick", 1) | beside_scores("quick", given.peers, 1)
+    else:
+        report = {"machine": machine()}
+        report["market"] = from_features("market", given.rounds) | beside_scores("market", given.peers, given.rounds)
+        report["icfg-pedes"] = from_features("icfg-pedes", 3)
+        own = report["icfg-pedes"]["from_features"]
+        report["icfg-pedes"]["rivals"] = beside_features("icfg-pedes", given.peers, own)
+        report["msmt17"] = from_features("msmt17", 3)
+        report["machine"]["load_at_end"] = round(os.getloadavg()[0], 1)
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))
 
 
