@@ -107,6 +107,20 @@ def test_flip_and_pooled_queries_and_branches_are_stamped(run, monkeypatch):
     assert "multi-query" in plain["model"]["protocol"]["text"]
 
 
+def test_re_ranked_rows_stand_beside_the_plain_one_and_say_their_mode(run):
+    words = ("--protocol", "image-to-image", "--rerank", "k-reciprocal:k1=4,k2=2", "--rerank", "aqe:k=3,mode=gallery")
+    shown = " ".join(run(*words).stdout.split())
+    assert "transductive" in shown
+    assert "gallery-only" in shown
+    plain = json.loads(run(*words, "--json").stdout)
+    assert list(plain)[:3] == ["model", "k-reciprocal:k1=4,k2=2", "aqe:k=3,mode=gallery"]
+    assert plain["model"]["scoring"] == "dot product"
+    first, second = list(plain.values())[1:3]
+    assert first["name"] == "stub, k-reciprocal (k1 4, k2 2, lambda 0.3, transductive)"
+    assert (first["transductive"], second["transductive"]) == (True, False)
+    assert first["fingerprint"] == plain["model"]["fingerprint"]
+
+
 @pytest.mark.parametrize(("option", "start"), [("--markdown", "| | R@1 |"), ("--latex", " & R@1 & ")])
 def test_rows_for_papers(run, option, start):
     output = run(option).stdout
@@ -125,6 +139,8 @@ def test_rows_for_papers(run, option, start):
         (("--split", "alone"), DataError, "9 images and 0 captions"),
         (("--protocol", "image-to-image", "--colour-baseline"), ConfigError, "reads words"),
         (("--sheets", "/dev/null/x"), DataError, "cannot be written"),
+        (("--rerank", "k-reciprocl"), ConfigError, "Did you mean 'k-reciprocal'"),
+        (("--rerank", "aqe:k=0"), ConfigError, "k = 0; expected at least 1"),
     ],
 )
 def test_what_cannot_be_done_is_said(run, words, error, says):

@@ -51,6 +51,14 @@ _Flip: TypeAlias = Annotated[bool, typer.Option("--flip", help="Encode each pict
 _Device: TypeAlias = Annotated[
     Literal["auto", "cpu", "cuda"], typer.Option(help="Where scores are computed; auto takes a GPU that is in use.")
 ]
+_Rerank: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rerank",
+        help="Also report after re-ranking: k-reciprocal or aqe, with options as in k-reciprocal:k1=20,mode=gallery. "
+        "May be repeated.",
+    ),
+]
 _Baseline: TypeAlias = Annotated[bool, typer.Option("--colour-baseline", help="Also report what colours alone find.")]
 _Sheets: TypeAlias = Annotated[
     Path | None, typer.Option(help="Folder for ranked-list pictures of good, median and bad queries.")
@@ -73,6 +81,7 @@ def evaluate(
     allow_test_selection: _AllowTest = False,
     flip: _Flip = False,
     device: _Device = "auto",
+    rerank: _Rerank = None,
     colour_baseline: _Baseline = False,
     sheets: _Sheets = None,
     seed: _Seed = 0,
@@ -83,8 +92,10 @@ def evaluate(
     """Evaluate a model on a split of a data set: R@K, mAP and mINP, with intervals and protocol."""
     from passerby.data.readers import open_dataset
     from passerby.evaluation import dot_product, evaluate_chance, find_protocol, mean_report, natural_protocol
+    from passerby.evaluation.reranking import find_reranking
     from passerby.retriever import load
 
+    rerankings = {text: find_reranking(text).scoring() for text in rerank or ()}
     dataset = open_dataset(data)
     parts = _splits(dataset, split)
     judged = [
@@ -104,7 +115,8 @@ def evaluate(
     ]
     # Chance needs no model, and refuses a split with nothing to find before minutes are spent on encoding it.
     chance = [evaluate_chance(part, rules, dataset=dataset.name) for part, rules in judged]
-    work = _Work(load(model), dataset, dot_product(device), flip, seed, colour_baseline, sheets, len(parts) > 1)
+    scoring, several = dot_product(device), len(parts) > 1
+    work = _Work(load(model), dataset, scoring, rerankings, flip, seed, colour_baseline, sheets, several)
     for part, rules in judged:
         work.judge(part, rules)
     reports = {key: mean_report(found) for key, found in {**work.found, "chance": chance}.items()}
@@ -126,6 +138,7 @@ class _Work:
     model: Retriever
     dataset: Dataset
     scoring: Scoring
+    rerankings: Mapping[str, Scoring]
     flip: bool
     seed: int
     colour_baseline: bool
@@ -136,24 +149,15 @@ class _Work:
     _pool: Features | None = None
 
     def judge(self, part: Split, rules: Protocol) -> None:
-        """Encode a split once, and report on the model, on each of its branches, and on the baseline."""
-        from passerby.evaluation import evaluate_features, split_branches
+        """Encode a split once; report on the model, re-ranked where asked, on its branches, and on the baseline."""
+        from passerby.evaluation import split_branches
 
         features = self._features(part, rules)
-        rows = {"model": features, **split_branches(features, getattr(self.model, "branches", {}))}
-        for key, vectors in rows.items():
-            report = evaluate_features(
-                vectors,
-                part,
-                rules,
-                name=self.model.name if key == "model" else f"{self.model.name}, {key}",
-                dataset=self.dataset.name,
-                fingerprint=self.model.fingerprint,
-                trained_on=self.model.trained_on,
-                seed=self.seed,
-                scoring=self.scoring,
-            )
-            self.found.setdefault(key, []).append(report)
+        self._report("model", features, part, rules, self.scoring)
+        for key, scoring in self.rerankings.items():
+            self._report(key, features, part, rules, scoring, scoring.name)
+        for key, vectors in split_branches(features, getattr(self.model, "branches", {})).items():
+            self._report(key, vectors, part, rules, self.scoring, key)
         if self.colour_baseline:
             from passerby.evaluation.colour_baseline import evaluate_colour_baseline
 
@@ -161,6 +165,24 @@ class _Work:
             self.found.setdefault("colour_baseline", []).append(baseline)
         if self.folder is not None:
             self._draw(features, part, rules, self.folder)
+
+    def _report(
+        self, key: str, features: Features, part: Split, rules: Protocol, scoring: Scoring, row: str = ""
+    ) -> None:
+        from passerby.evaluation import evaluate_features
+
+        report = evaluate_features(
+            features,
+            part,
+            rules,
+            name=f"{self.model.name}, {row}" if row else self.model.name,
+            dataset=self.dataset.name,
+            fingerprint=self.model.fingerprint,
+            trained_on=self.model.trained_on,
+            seed=self.seed,
+            scoring=scoring,
+        )
+        self.found.setdefault(key, []).append(report)
 
     def _features(self, part: Split, rules: Protocol) -> Features:
         from passerby.evaluation import pool_queries
