@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from dense_context import dense_context, dense_maps, mask_of
+from dense_context import dense_context, dense_maps
 
 from passerby.errors import ConfigError, DataError
 from passerby.models.context import ContextEncoder, build_context_encoder

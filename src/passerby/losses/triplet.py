@@ -36,7 +36,7 @@ def triplet_loss(features: Tensor, labels: Tensor, margin: float | None = 0.3, s
     """
     if features.ndim != 2 or labels.shape != features.shape[:1]:
         raise ConfigError(
-            f"triplet loss: features {tuple(features.shape)} with labels {tuple(labels.shape)}; expected (B, D) and (B,)"
+            f"triplet loss: features {tuple(features.shape)}, labels {tuple(labels.shape)}; expected (B, D) and (B,)"
         )
     if margin is not None and margin < 0:
         raise ConfigError(f"a triplet margin of {margin}; expected 0 or more, or none for the soft margin")

@@ -79,68 +79,108 @@ def fast_dtype(features: Tensor) -> torch.dtype:
     return features.dtype
 
 
-@torch.no_grad()
 def nearest_rows(
     queries: Tensor, rows: Tensor, count: int, own: Tensor | None = None, fast: torch.dtype | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The `count` rows with the largest inner products, best first, equal scores by their number.
-
-    Args:
-        queries: finite float32 or float64 vectors; blocks of them are independent of each other.
-        rows: what is searched, of the same dtype.
-        count: C, from 0 to N (N - 1 where `own` is given).
-        own: the row that is each query itself and is passed over.
-        fast: number format of the first pass; `fast_dtype` by default.
+    """The `count` rows with the largest inner products; see `RowSearch`, which is made for this one call.
 
     Shape:
         queries (Q, D), rows (N, D), own (Q,) -> scores (Q, C), columns (Q, C) int64.
-
-    Raises:
-        ConfigError: `count` is out of range.
     """
-    room = len(rows) - (own is not None)
-    if not 0 <= count <= room:
-        raise ConfigError(f"{count} neighbours of {room} other rows; expected 0 to {room}")
-    if count == 0 or len(queries) == 0:
-        empty = queries.new_empty((len(queries), count))
-        return empty, empty.long()
-    fast = fast or fast_dtype(rows)
-    scores, columns = queries.new_empty((len(queries), count)), torch.empty((len(queries), count), dtype=torch.long)
-    columns = columns.to(queries.device)
-    searched, wide = _Searched(rows, fast), None
-    step = _block_rows(len(rows))
-    for first in range(0, len(queries), step):
-        part = slice(first, first + step)
-        mine = None if own is None else own[part]
-        scores[part], columns[part], sure = searched.best(queries[part], mine, count, count + _SLACK[fast])
-        unsure = (~sure).nonzero()[:, 0]
-        if len(unsure):
-            wide = wide or (searched if fast == rows.dtype else _Searched(rows, rows.dtype))
-            where = unsure + first
-            mine = None if own is None else own[where]
-            scores[where], columns[where], _ = wide.best(queries[where], mine, count, 4 * count + 128)
-    return scores, columns
+    return RowSearch(rows, fast).nearest(queries, count, own)
 
 
-def _block_rows(searched: int) -> int:
-    return min(_MOST_ROWS, max(_FEWEST_ROWS, _BLOCK // searched))
+class RowSearch:
+    """Rows made ready to be searched: narrowed for the first pass and padded to whole groups.
 
+    Args:
+        rows: finite float32 or float64 vectors, at least one.
+        fast: number format of the first pass; `fast_dtype` by default.
+    """
 
-class _Searched:
-    """Rows made ready for the first pass: narrowed, padded to whole groups, with their largest length."""
-
-    def __init__(self, rows: Tensor, fast: torch.dtype) -> None:
-        self.rows, self.fast = rows, fast
+    def __init__(self, rows: Tensor, fast: torch.dtype | None = None) -> None:
+        self.rows = rows.detach()
+        self.fast = fast or fast_dtype(rows)
         padding = -len(rows) % _GROUP
-        narrow = rows.to(fast)
-        self.narrow = torch.nn.functional.pad(narrow, (0, 0, 0, padding)) if padding else narrow  # (N', D)
-        # One block of scores for all products: asking the system for fresh pages takes longer than the product.
-        self.block = rows.new_empty((_block_rows(len(rows)), len(self.narrow)), dtype=fast)
-        self.longest = float(rows.norm(dim=1).max())
+        narrow = self.rows.to(self.fast)
+        self._narrow = torch.nn.functional.pad(narrow, (0, 0, 0, padding)) if padding else narrow  # (N', D)
+        self._longest = float(self.rows.norm(dim=1).max())
+        self._step = min(_MOST_ROWS, max(_FEWEST_ROWS, _BLOCK // len(rows)))
+        self._block = rows.new_empty(0, dtype=self.fast)
+        self._wide: RowSearch | None = None
 
-    def best(self, queries: Tensor, own: Tensor | None, count: int, shortlist: int) -> tuple[Tensor, Tensor, Tensor]:
+    @torch.no_grad()
+    def nearest(self, queries: Tensor, count: int, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The `count` rows with the largest inner products, best first, equal scores by their number.
+
+        Args:
+            queries: vectors of the rows' dtype.
+            count: C, from 0 to N (N - 1 where `own` is given).
+            own: the row that is each query itself and is passed over.
+
+        Shape:
+            queries (Q, D), own (Q,) -> scores (Q, C), columns (Q, C) int64.
+
+        Raises:
+            ConfigError: `count` is out of range.
+        """
+        room = len(self.rows) - (own is not None)
+        if not 0 <= count <= room:
+            raise ConfigError(f"{count} neighbours of {room} other rows; expected 0 to {room}")
+        scores = queries.new_empty((len(queries), count))
+        columns = torch.empty((len(queries), count), dtype=torch.long, device=queries.device)
+        for first in range(0, len(queries) if count else 0, self._step):
+            part = slice(first, first + self._step)
+            mine = None if own is None else own[part]
+            scores[part], columns[part], sure = self._best(queries[part], mine, count, count + _SLACK[self.fast])
+            unsure = (~sure).nonzero()[:, 0] + first
+            if len(unsure):
+                mine = None if own is None else own[unsure]
+                scores[unsure], columns[unsure], _ = self._widely()._best(queries[unsure], mine, count, 4 * count + 128)
+        return scores, columns
+
+    @torch.no_grad()
+    def above(self, queries: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """All pairs whose inner product is larger than the row's own threshold.
+
+        Args:
+            queries: vectors of the rows' dtype.
+            thresholds: one number for each row.
+
+        Shape:
+            queries (Q, D), thresholds (N,) -> query (P,), row (P,), score (P,) of each pair.
+        """
+        found: list[tuple[Tensor, Tensor, Tensor]] = []
+        for first in range(0, len(queries), self._step):
+            asking = queries[first : first + self._step]
+            approximate = self._products(asking)[:, : len(self.rows)]
+            error = _ERROR[self.fast] * self._longest * asking.norm(dim=1, keepdim=True)  # (q, 1)
+            query, row = (approximate + error > thresholds).nonzero(as_tuple=True)
+            score = pair_scores(asking[query], self.rows, row[:, None])[:, 0]
+            kept = score > thresholds[row]
+            found.append((query[kept] + first, row[kept], score[kept]))
+        if not found:
+            none = torch.empty(0, dtype=torch.long, device=self.rows.device)
+            return none, none, self.rows.new_empty(0)
+        query, row, score = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return query, row, score
+
+    def _widely(self) -> RowSearch:
+        if self.fast == self.rows.dtype:
+            return self
+        self._wide = self._wide or RowSearch(self.rows, self.rows.dtype)
+        return self._wide
+
+    def _products(self, queries: Tensor) -> Tensor:
+        """Approximate inner products with all rows and the padding, in a block that the next call overwrites."""
+        if len(self._block) < len(queries):
+            # Kept for all products: asking the system for fresh pages takes longer than the product itself.
+            self._block = self._narrow.new_empty((len(queries), len(self._narrow)))
+        return torch.mm(queries.to(self.fast), self._narrow.T, out=self._block[: len(queries)])  # (q, N')
+
+    def _best(self, queries: Tensor, own: Tensor | None, count: int, shortlist: int) -> tuple[Tensor, Tensor, Tensor]:
         """Scores (q, C), columns (q, C), and for each row whether nothing can have been missed (q,)."""
-        approximate = torch.mm(queries.to(self.fast), self.narrow.T, out=self.block[: len(queries)])  # (q, N')
+        approximate = self._products(queries)
         approximate[:, len(self.rows) :] = -torch.inf
         if own is not None:
             approximate[torch.arange(len(own), device=own.device), own] = -torch.inf
@@ -152,7 +192,7 @@ class _Searched:
         scores, columns = scores[:, :count], columns.gather(1, order[:, :count])
         if shortlist == others:
             return scores, columns, torch.ones(len(queries), dtype=torch.bool, device=queries.device)
-        error = _ERROR[self.fast] * self.longest * queries.norm(dim=1)
+        error = _ERROR[self.fast] * self._longest * queries.norm(dim=1)
         return scores, columns, scores[:, -1] > weakest.to(scores.dtype) + error
 
 

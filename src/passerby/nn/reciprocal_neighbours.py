@@ -27,13 +27,12 @@ class NeighbourGraph:
     Attributes:
         neighbours: (N, M) int64, the other rows nearest to each row, best first.
         reciprocal: (N, M) bool, whether that neighbour has the row among its own.
-        thresholds: (N,) score of each row's last neighbour; what exceeds it pushes that one out. -inf where the list
-            has room left.
+        scores: (N, M) cosine of each neighbour. A newcomer enters a list of k - 1 by exceeding the last of them.
     """
 
     neighbours: Tensor
     reciprocal: Tensor
-    thresholds: Tensor
+    scores: Tensor
 
     def __len__(self) -> int:
         return len(self.neighbours)
@@ -69,22 +68,10 @@ def build_neighbour_graph(features: Tensor, k: int, fast: torch.dtype | None = N
     """
     check_finite(features)
     unit = unit_rows(features.detach().double() if features.dtype == torch.float64 else features.detach().float())
-    count = clamped_k(k, max(1, len(unit))) - 1
+    count = clamped_k(k, len(unit)) - 1
     own = torch.arange(len(unit), device=unit.device)
-    scores, neighbours = nearest_rows(unit, unit, min(count, max(0, len(unit) - 1)), own, fast)
-    return NeighbourGraph(neighbours, reciprocal_mask(neighbours), thresholds_of(scores, k))
-
-
-def thresholds_of(scores: Tensor, k: int) -> Tensor:
-    """What a newcomer must exceed to enter each list, from its scores, best first.
-
-    Shape: (N, M) -> (N,); +inf where k is 1, -inf where fewer than k - 1 are in the list.
-    """
-    if k == 1:
-        return scores.new_full((len(scores),), torch.inf)
-    if scores.shape[1] < k - 1:
-        return scores.new_full((len(scores),), -torch.inf)
-    return scores[:, -1].clone()
+    scores, neighbours = nearest_rows(unit, unit, count, own, fast)
+    return NeighbourGraph(neighbours, reciprocal_mask(neighbours), scores)
 
 
 def reciprocal_mask(neighbours: Tensor, rows: Tensor | None = None, lists: Tensor | None = None) -> Tensor:
