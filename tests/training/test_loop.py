@@ -135,5 +135,5 @@ def test_other_optimisers_resume_to_the_same_bits(tmp_path, optimiser):
     run(tmp_path / "cut", **options)
     for name, value in weights(tmp_path / "whole").items():
         assert torch.equal(value, weights(tmp_path / "cut")[name]), name
-    found = rates(tmp_path / "whole")
-    assert found[-1] == pytest.approx(max(found) * 0.1**2)
+    fastest = 0.01 * (20 if optimiser == "muon" else 1)  # matrices move at a rate of their own
+    assert rates(tmp_path / "whole")[-1] == pytest.approx(fastest * 0.1**2)
