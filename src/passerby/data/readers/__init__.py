@@ -67,6 +67,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "msmt17-v2-train": Reader("msmt17", {"version": 2, "with_val": False}),
         "folders": Reader("own_folders"),
         "flat": Reader("own_folders", {"people": False}),
+        "hf": Reader("hugging_face"),
         "csv": Reader("own_list", {"form": "csv"}, takes="file"),
         "jsonl": Reader("own_list", {"form": "jsonl"}, takes="file"),
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,37 +47,56 @@ def source(path: Path, *, form: str = "jsonl") -> Source:
         DataError: the file cannot be read, or a line is not what it should be.
     """
     lines = _table_lines(path) if form == "csv" else _json_lines(path)
-    known = (*COLUMNS, "captions") if form == "jsonl" else COLUMNS
-    unread: dict[str, int] = {}
-    for number, line in lines:
-        if "image" not in line:
-            raise DataError(
-                f"{path}, line {number} has no 'image'; it has {', '.join(map(repr, line)) or 'nothing'}."
-                f"{nearest('image', line)}"
-            )
-        for name in line.keys() - set(known) - set(unread):
-            if nearest(name, known):
-                raise DataError(f"{path}, line {number}: unknown column {name!r}.{nearest(name, known)}")
-            unread[name] = number
-    persons = _persons(lines, path)
-    rows: dict[str, SourceRow] = {}
-    for number, line in lines:
-        row = _Line(line, path, number).row(persons)
-        rows[row.image] = _merged(rows[row.image], row, f"{path}, line {number}") if row.image in rows else row
+    rows, notes = gather(lines, path, (*COLUMNS, "captions") if form == "jsonl" else COLUMNS)
     return Source(
         name=form,
         title="your list",
         root=path,
         pictures=path.parent,
         listing=path,
-        rows=tuple(rows.values()),
+        rows=rows,
         licence="your own data",
         own=True,
-        notes=_notes(persons, unread),
+        notes=notes,
     )
 
 
-def _notes(persons: Mapping[str, int], unread: Mapping[str, int]) -> tuple[str, ...]:
+def gather(
+    lines: Sequence[tuple[int, Mapping[str, Any]]], path: Path, known: Sequence[str]
+) -> tuple[tuple[SourceRow, ...], tuple[str, ...]]:
+    """Turn lines of named values into rows, one for each picture.
+
+    Args:
+        lines: number of the line and its values by column; what a line leaves out is not in it.
+        path: the file, for messages.
+        known: the columns that may occur; one that is spelt almost like them is refused, others are not read.
+
+    Returns:
+        The rows, and what the user should know about them.
+
+    Raises:
+        DataError: a line is not what it should be, or contradicts another about the same picture.
+    """
+    unread: set[str] = set()
+    for number, line in lines:
+        if "image" not in line:
+            raise DataError(
+                f"{path}, line {number} has no 'image'; it has {', '.join(map(repr, line)) or 'nothing'}."
+                f"{nearest('image', line)}"
+            )
+        for name in line.keys() - set(known) - unread:
+            if nearest(name, known):
+                raise DataError(f"{path}, line {number}: unknown column {name!r}.{nearest(name, known)}")
+            unread.add(name)
+    persons = _persons(lines, path)
+    rows: dict[str, SourceRow] = {}
+    for number, line in lines:
+        row = _Line(line, path, number).row(persons)
+        rows[row.image] = _merged(rows[row.image], row, f"{path}, line {number}") if row.image in rows else row
+    return tuple(rows.values()), _notes(persons, unread)
+
+
+def _notes(persons: Mapping[str, int], unread: Collection[str]) -> tuple[str, ...]:
     notes = []
     if not all(map(is_whole, persons)):
         notes.append("People have names instead of numbers; they are numbered in the order of their names.")
@@ -124,7 +143,7 @@ def is_whole(name: str) -> bool:
     return name.isdecimal() and name.isascii()
 
 
-def _persons(lines: list[tuple[int, dict[str, Any]]], path: Path) -> dict[str, int]:
+def _persons(lines: Sequence[tuple[int, Mapping[str, Any]]], path: Path) -> dict[str, int]:
     """Identity as written -> its number: its own where all are whole numbers, else by the order of the names."""
     first: dict[str, int] = {}
     for number, line in lines:
