@@ -176,9 +176,7 @@ def _counts_table(checkup: Checkup) -> Table:
             found = getattr(checkup.counts.get(split), key, 0)
             expected = getattr(checkup.published.get(split), key, None)
             off = expected not in (None, found)
-            cells.append(
-                Text(f"{found:,}" + (f", published {expected:,}" if off else ""), _COLOURS["fatal"] if off else "")
-            )
+            cells.append(Text(f"{found:,}" + (f"\nnot {expected:,}" if off else ""), _COLOURS["fatal"] if off else ""))
         table.add_row(Text(split), *cells)
     return table
 

@@ -94,7 +94,7 @@ def _loaded(root: Path) -> Mapping[str, Any]:
         if shown:
             datasets.enable_progress_bars()
     tables = found if isinstance(found, datasets.DatasetDict) else {"all": found}
-    return {name: _with_stored_pictures(table, datasets, root) for name, table in tables.items()}
+    return {str(name): _with_stored_pictures(table, datasets, root) for name, table in tables.items()}
 
 
 def _with_stored_pictures(table: Any, datasets: Any, root: Path) -> Any:
