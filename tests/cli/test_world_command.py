@@ -32,6 +32,29 @@ def test_make_writes_a_data_set_and_says_what_to_do_next(tmp_path):
     assert len(list((tmp_path / "street" / "masks").iterdir())) == 20
 
 
+@pytest.mark.parametrize(
+    ("options", "reader", "following"),
+    [
+        (["--layout", "cuhk-pedes"], "cuhk-pedes", "passerby train street --data cuhk-pedes:{}"),
+        (["--layout", "market1501"], "market1501", "passerby data check market1501 {}"),
+        (["--layout", "cuhk03"], "cuhk03-labeled", "passerby data check cuhk03-detected {}"),
+    ],
+)
+def test_make_writes_the_layout_that_is_asked_for(tmp_path, options, reader, following):
+    outcome = run("make", tmp_path / "street", *FEW, *options)
+    assert outcome.exit_code == 0, outcome.output
+    assert f"next: {following.format(tmp_path / 'street')}" in outcome.stdout
+    assert len(open_dataset(f"{reader}:{tmp_path / 'street'}").split("test").images) == 8
+
+
+def test_make_writes_defects_on_request(tmp_path):
+    outcome = run("make", tmp_path / "street", *FEW, "--defects")
+    assert f"next: passerby data check rstpreid {tmp_path / 'street'}" in outcome.stdout
+    assert (tmp_path / "street" / "imgs" / "Thumbs.db").is_file()
+    with pytest.raises(DataError, match="1 of 16 pictures are not in"):
+        open_dataset(f"rstpreid:{tmp_path / 'street'}")
+
+
 def test_json_goes_to_standard_output_alone(tmp_path):
     record = json.loads(run("make", tmp_path / "street", *FEW, "--seed", 3, "--json").stdout)
     assert record["images"] == 16

@@ -18,7 +18,7 @@ import numpy as np
 
 from passerby.data.readers.matlab import read_matlab
 from passerby.data.readers.places import find_root, list_images
-from passerby.data.readers.reid_folders import TRAIN, folder_rows
+from passerby.data.readers.reid_folders import FOLDERS, folder_rows
 from passerby.data.readers.source import Counts, Source, SourceRow, assemble
 from passerby.data.records import Dataset
 from passerby.errors import DataError
@@ -74,8 +74,8 @@ def source(root: Path, *, boxes: str, classic: bool = False) -> Source:
         DataError: a folder or a list is missing, or damaged.
         MissingExtraError: a `.mat` file is to be read and no package for it is installed.
     """
-    cropped, listed = f"{boxes}/{TRAIN}", f"cuhk03_new_protocol_config_{boxes}.mat"
-    marks = (*TESTSETS, f"images_{boxes}") if classic else (cropped, listed)
+    cropped, listed = [f"{boxes}/{folder}" for folder in FOLDERS], f"cuhk03_new_protocol_config_{boxes}.mat"
+    marks = (*TESTSETS, f"images_{boxes}") if classic else (*cropped, listed)
     layout = "cuhk03-mat" if classic else "cuhk03"
     root = find_root(
         root, marks, f"the files of CUHK03, or a street: passerby world make FOLDER --layout {layout}", inside=_ARCHIVE
@@ -93,7 +93,7 @@ def source(root: Path, *, boxes: str, classic: bool = False) -> Source:
     if classic:
         return _classic(found, boxes)
     found = replace(found, published=PUBLISHED[boxes])
-    if (root / cropped).is_dir():
+    if any((root / folder).is_dir() for folder in cropped):
         return replace(found, rows=folder_rows(root / boxes, "cuhk03", street=found.is_street))
     path = root / listed
     return replace(found, pictures=_extracted(root, boxes), listing=path, rows=new_protocol(path))
