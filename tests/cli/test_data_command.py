@@ -83,6 +83,15 @@ def test_split_deals_people_out_and_is_read_back(call, good, tmp_path):
     assert code == 0
 
 
+def test_split_is_the_way_out_for_people_in_two_splits(call, good, tmp_path):
+    rows = json.loads((good / "data_captions.json").read_text())
+    rows[-1]["id"] = rows[0]["id"]
+    (good / "data_captions.json").write_text(json.dumps(rows))
+    assert call("data", "check", "rstpreid", good)[0] == 1
+    assert call("data", "split", "rstpreid", good, "--out", tmp_path / "new.jsonl")[0] == 0
+    assert call("data", "check", "jsonl", tmp_path / "new.jsonl")[0] == 0
+
+
 def test_split_needs_the_name_of_a_list(call, good, tmp_path):
     code, _, err = call("data", "split", "rstpreid", good, "--out", tmp_path / "new.csv")
     assert code == 1

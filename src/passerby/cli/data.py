@@ -94,13 +94,16 @@ def split(
     seed: Annotated[int, typer.Option(help="Decides who goes where.", min=0)] = 0,
 ) -> None:
     """Split a data set by identity: nobody is in two splits. Writes a list to open as jsonl:FILE."""
-    from passerby.data.readers import open_dataset
+    from passerby.data.readers import open_source
     from passerby.data.readers.own_list import write_list
+    from passerby.data.readers.source import assemble, in_one_split
     from passerby.data.splitting import split_by_identity
 
     if out.suffix != ".jsonl":
         raise ConfigError(f"the list is to be written to {out}; expected a name that ends in .jsonl")
-    dataset = split_by_identity(open_dataset(f"{name}:{root}"), parse_shares(share) if share else _USUAL_SHARES, seed)
+    # As one split, because people in two splits are a reason to come here.
+    everything = assemble(in_one_split(open_source(name, root)))
+    dataset = split_by_identity(everything, parse_shares(share) if share else _USUAL_SHARES, seed)
     write_list(dataset, out)
     for part in dataset.splits.values():
         typer.echo(f"{part.name}: {len(part.images):,} pictures of {len(part.identities):,} people")

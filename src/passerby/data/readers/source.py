@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from passerby.data.records import Caption, Dataset, PersonImage, Split
@@ -138,6 +138,12 @@ def assemble(source: Source) -> Dataset:
         _refuse_other_counts(source)
     splits = {name: _split(name, rows, source) for name, rows in source.by_split().items()}
     return Dataset(source.name, source.root, splits, STREET_LICENCE if source.is_street else source.licence)
+
+
+def in_one_split(source: Source, name: str = "all") -> Source:
+    """The same pictures as one split, to be dealt out anew; published counts are those of other splits and go."""
+    rows = tuple(replace(row, split=name) for row in source.rows)
+    return replace(source, rows=rows, published={}, provenance={}, groups={})
 
 
 def _split(name: str, rows: Sequence[SourceRow], source: Source) -> Split:
