@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from passerby.errors import ConfigError, nearest
+from passerby.nn.differential_attention import map_count
 
 #: Field -> its allowed values. The first is the default.
 SWITCHES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -104,8 +105,6 @@ class ContextConfig:
             if value not in known:
                 hint = nearest(str(value), known)
                 raise ConfigError(f"context.{name} is {value!r}; known: {', '.join(known)}.{hint}")
-        if self.diff_mode == "repo" and self.heads != 2:
-            raise ConfigError(f"context.diff_mode 'repo' with {self.heads} heads; the release works with exactly 2")
         if self.width % self.maps:
             raise ConfigError(
                 f"a width of {self.width} cannot be cut into {self.maps} attention maps ({self.heads} heads, diff_mode "
@@ -115,7 +114,7 @@ class ContextConfig:
     @property
     def maps(self) -> int:
         """S, attention maps of a layer."""
-        return self.heads if self.diff_mode == "off" else 2 * self.heads
+        return map_count(self.heads, self.diff_mode)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values."""
