@@ -20,21 +20,22 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from passerby.errors import ConfigError, DataError, nearest
+from passerby.errors import ConfigError, nearest
 from passerby.metrics.neighbours import (
+    Integers,
     Neighbours,
     Singles,
     best_of_rows,
     nearest_neighbours,
+    places_in_gallery,
     similarity_blocks,
-    unit_rows,
+    unit_sides,
 )
 from passerby.metrics.reciprocal_sets import ReciprocalLists, reciprocal_lists, widened_sets
 from passerby.metrics.sparse_rows import SparseRows, mean_of_rows, offsets, shared_mass, stacked, transposed
 
-Integers: TypeAlias = "NDArray[np.int64]"
 #: "canonical" is the paper with its public code; "fastreid" takes k1 neighbours with itself where the paper takes
 #: k1 + 1, weights by exp(-d) of the squared distance without dividing it by the row's largest, and mixes with 1 - cos.
 Variant: TypeAlias = Literal["canonical", "fastreid"]
@@ -117,17 +118,15 @@ def k_reciprocal_blocks(
             is not put beside it a second time; where its features differ from that picture's, it counts as another.
 
     Shape:
-        queries: (Q, D); gallery: (G, D); yields (B, G) float32, lower being better, Q rows together. The pair's own
-        distance to the pool's farthest lies in [0, 1], hence the distances do (up to 2 with "fastreid").
+        queries: (Q, D); gallery: (G, D); yields (B, G) float32, Q rows together, lower being better: in [0, 1], with
+        "fastreid" up to 1 + lambda.
 
     Raises:
         DataError: shapes do not fit, or a feature is not finite or has length zero.
     """
     settings = KReciprocal() if settings is None else settings
-    asking, searched = unit_rows("query", queries), unit_rows("gallery", gallery)
-    if asking.shape[1] != searched.shape[1]:
-        raise DataError(f"features have shapes {asking.shape} and {searched.shape}; expected (Q, D) and (G, D)")
-    place = _places(asking, searched, own)
+    asking, searched = unit_sides(queries, gallery)
+    place = places_in_gallery(asking, searched, own)
     if not len(asking) or not len(searched):
         return iter([np.zeros((len(asking), len(searched)), np.float32)] if len(asking) else [])
     outside = np.flatnonzero(place < 0)
@@ -136,22 +135,6 @@ def k_reciprocal_blocks(
     place[place >= 0] += len(outside)
     place[outside] = np.arange(len(outside))
     return _distances(asking, searched, place, settings, pool=np.concatenate([asking[outside], searched]))
-
-
-def _places(asking: Singles, searched: Singles, own: Integers | None) -> Integers:
-    """(Q,) the gallery row that holds the very vector of a query, -1 where none does."""
-    if own is None:
-        return np.full(len(asking), -1)
-    place = np.array(own, np.int64)
-    if place.shape != (len(asking),) or (place >= len(searched)).any():
-        raise DataError(
-            f"own has shape {place.shape} and names gallery row {place.max(initial=-1)}; expected ({len(asking)},) "
-            f"rows of a gallery of {len(searched)}"
-        )
-    named = np.flatnonzero(place >= 0)
-    same = (asking[named] == searched[place[named]]).all(axis=1)
-    place[named[~same]] = -1
-    return place
 
 
 def _distances(
@@ -233,5 +216,5 @@ def _original(similarity: Singles, lowest: Singles, settings: KReciprocal) -> Si
     """The original distance: as a share of that to the row's farthest, or 1 - cos with "fastreid"."""
     if settings.variant == "fastreid":
         return 1 - similarity
-    farthest = np.maximum(2 - 2 * lowest, np.finfo(np.float32).tiny)[:, None]
-    return np.maximum(2 - 2 * similarity, 0) / farthest
+    farthest = np.maximum(2 - 2 * lowest, np.finfo(np.float32).tiny)[:, None]  # a row of twins has nobody farther
+    return np.clip((2 - 2 * similarity) / farthest, 0, 1)

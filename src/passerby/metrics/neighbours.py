@@ -20,6 +20,7 @@ from passerby.metrics.positions import check_finite
 
 Singles: TypeAlias = "NDArray[np.float32]"
 Indices: TypeAlias = "NDArray[np.int32]"
+Integers: TypeAlias = "NDArray[np.int64]"
 
 #: Bytes of similarities that are held at a time, and the bounds of the rows of a block. A block is a multiple of 16
 #: rows, so that no row falls on the odd end of a matrix product's tiles.
@@ -69,6 +70,49 @@ def unit_rows(name: str, features: ArrayLike) -> Singles:
             "direction has no nearest neighbours"
         )
     return (rows / length[:, None]).astype(np.float32)
+
+
+def unit_sides(queries: ArrayLike, gallery: ArrayLike) -> tuple[Singles, Singles]:
+    """Bring both sides of a search to unit length.
+
+    Shape:
+        queries: (Q, D); gallery: (G, D); returns the same shapes.
+
+    Raises:
+        DataError: the sides have different dimensions, or `unit_rows` refuses one of them.
+    """
+    asking, searched = unit_rows("query", queries), unit_rows("gallery", gallery)
+    if asking.shape[1] != searched.shape[1]:
+        raise DataError(f"features have shapes {asking.shape} and {searched.shape}; expected (Q, D) and (G, D)")
+    return asking, searched
+
+
+def places_in_gallery(asking: Singles, searched: Singles, own: ArrayLike | None) -> Integers:
+    """The gallery row that holds the very vector of a query.
+
+    Args:
+        asking: (Q, D) queries.
+        searched: (G, D) gallery.
+        own: (Q,) the gallery row that is the query's own picture, -1 where it has none; None where none has.
+
+    Returns:
+        (Q,) the row, or -1 where there is none or its vector is another (that of a pooled or a flipped query).
+
+    Raises:
+        DataError: `own` has another shape, is not whole, or names a row that the gallery does not have.
+    """
+    if own is None:
+        return np.full(len(asking), -1)
+    place = np.array(own)
+    if place.shape != (len(asking),) or (place.size and place.dtype.kind not in "iu"):
+        raise DataError(f"own has shape {place.shape} and type {place.dtype}; expected ({len(asking)},) of integers")
+    if (place >= len(searched)).any():
+        raise DataError(f"own names the gallery row {place.max()}, but the gallery has {len(searched)} rows")
+    place = np.maximum(place.astype(np.int64), -1)
+    named = np.flatnonzero(place >= 0)
+    same = (asking[named] == searched[place[named]]).all(axis=1)
+    place[named[~same]] = -1
+    return place
 
 
 def similarity_blocks(rows: Singles, pool: Singles) -> Iterator[tuple[int, Singles]]:

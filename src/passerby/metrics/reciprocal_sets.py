@@ -15,9 +15,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from passerby.metrics.neighbours import Indices
+from passerby.metrics.neighbours import Indices, Integers
 
-Integers: TypeAlias = "NDArray[np.int64]"
 Truths: TypeAlias = "NDArray[np.bool_]"
 
 #: Truth values that are held at a time.

@@ -10,14 +10,11 @@ Axes: N rows, C columns, E entries that are stored.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from passerby.metrics.neighbours import Indices, Singles
-
-Integers: TypeAlias = "NDArray[np.int64]"
+from passerby.metrics.neighbours import Indices, Integers, Singles
 
 #: Entries that are gathered at a time.
 _ENTRIES = 2**20
