@@ -8,9 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from colour_encoder import all_bytes
+from gallery_places import small_index
 from passerby.errors import ConfigError, GalleryError
 from passerby.gallery import exact
-from passerby.gallery.engine import ENGINES, create_engine, open_engine, parse_address
+from passerby.gallery.edge import EdgeEngine
+from passerby.gallery.exact import ExactEngine
+from passerby.gallery.store import SERVER, Address, parse_address
 
 DIM = 32
 
@@ -29,16 +32,21 @@ def naive(ids, vectors, query, k):
     return sorted(zip(ids, scores.tolist(), strict=True), key=lambda hit: (-hit[1], hit[0]))[:k]
 
 
-@pytest.fixture(params=ENGINES)
-def make(request, tmp_path):
-    """Open (and first create) the engine at one place."""
+KINDS = {"edge": EdgeEngine, "exact": ExactEngine}
+
+
+@pytest.fixture(params=KINDS)
+def make(request, tmp_path, monkeypatch):
+    """Open (and first create) the engine at one place; its index is made from ten rows on."""
+    small_index(monkeypatch)
     opened = []
 
     def open_one():
         folder = tmp_path / "vectors"
         if not folder.exists():
-            create_engine(request.param, folder, DIM)
-        opened.append(open_engine(request.param, folder, DIM))
+            ExactEngine.create(folder, DIM)
+        opened.append(KINDS[request.param](folder, DIM))
+        opened[-1].open_index()
         return opened[-1]
 
     open_one.folder = tmp_path / "vectors"
@@ -61,6 +69,7 @@ def test_search_agrees_with_a_plain_loop(make, count):
     engine = make()
     ids, vectors = names(count), unit(count)
     engine.upsert(ids, vectors)
+    engine.settle()
     for k in (1, 10, count + 5):
         for query in unit(4, seed=1):
             found, expected = engine.search(query, k), naive(ids, vectors, query, k)
@@ -75,6 +84,7 @@ def test_everything_is_there_after_reopening(make):
     ids, vectors = names(300), unit(300)
     for start in range(0, 300, 90):
         engine.upsert(ids[start : start + 90], vectors[start : start + 90])
+        engine.settle()
     engine.close()
     engine = make()
     assert len(engine) == 300
@@ -86,6 +96,7 @@ def test_a_known_id_gets_its_new_vector(make):
     engine = make()
     ids, vectors = names(50), unit(50)
     engine.upsert(ids, vectors)
+    engine.settle()
     engine.upsert(ids[:3], -vectors[:3])
     for _ in range(2):
         assert len(engine) == 50
@@ -99,6 +110,7 @@ def test_deleting_erases_the_bytes(make):
     engine = make()
     ids, vectors = names(60), unit(60)
     engine.upsert(ids, vectors)
+    engine.settle()
 
     def traces(row):
         half, single = vectors[row].astype(np.float16).tobytes(), vectors[row].tobytes()
@@ -124,6 +136,7 @@ def test_erased_rows_do_not_push_out_others_when_all_scores_are_negative(make):
     ids, vectors = names(40), unit(40)
     vectors = np.where((vectors @ query)[:, None] > 0, -vectors, vectors)
     engine.upsert(ids, vectors)
+    engine.settle()
     engine.delete(ids[:30])
     assert len(engine.search(query, 10)) == 10
 
@@ -135,40 +148,89 @@ def test_equal_scores_are_ordered_by_id(make):
     assert [name for name, _ in engine.search(same[0], 9)] == names(9)
 
 
+def test_positions_restrict_the_answer_exactly(make):
+    engine = make()
+    ids, vectors = names(300), unit(300)
+    engine.upsert(ids, vectors)
+    engine.settle()
+    for count in (0, 1, 30, 200):
+        among = engine.positions(ids[:count])
+        for query in unit(3, seed=9):
+            found, expected = engine.search(query, 10, among), naive(ids[:count], vectors[:count], query, 10)
+            assert [name for name, _ in found] == [name for name, _ in expected]
+
+
+def test_vectors_come_back_as_they_were_rounded(make):
+    engine = make()
+    ids, vectors = names(30), unit(30)
+    engine.upsert(ids, vectors)
+    np.testing.assert_array_equal(engine.vectors(ids[::-3]), vectors[::-3].astype(np.float16).astype(np.float32))
+    with pytest.raises(GalleryError, match=f"vector of {'f' * 32} is missing"):
+        engine.vectors(["f" * 32])
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 19), st.integers(0, 6)), max_size=12))
 def test_any_sequence_of_changes_leaves_what_a_dictionary_would_hold(tmp_path_factory, steps):
-    for kind in ENGINES:
-        folder = tmp_path_factory.mktemp("any") / "vectors"
-        create_engine(kind, folder, DIM)
-        engine, model = open_engine(kind, folder, DIM), {}
-        for turn, (is_upsert, first, count) in enumerate(steps):
-            chosen = names(count, first)
-            if is_upsert and chosen:
-                vectors = unit(count, seed=turn)
-                engine.upsert(chosen, vectors)
-                model.update(zip(chosen, vectors, strict=True))
-            else:
-                engine.delete(chosen)
-                model = {name: vector for name, vector in model.items() if name not in chosen}
-        for _ in range(2):
-            assert sorted(engine.ids()) == sorted(model)
-            assert len(engine) == len(model)
-            for name, vector in model.items():
-                assert engine.search(vector, 1)[0][0] == name
-            engine.close()
-            engine = open_engine(kind, folder, DIM)
+    folder = tmp_path_factory.mktemp("any") / "vectors"
+    ExactEngine.create(folder, DIM)
+    engine, model = ExactEngine(folder, DIM), {}
+    for turn, (is_upsert, first, count) in enumerate(steps):
+        chosen = names(count, first)
+        if is_upsert and chosen:
+            vectors = unit(count, seed=turn)
+            engine.upsert(chosen, vectors)
+            model.update(zip(chosen, vectors, strict=True))
+        else:
+            engine.delete(chosen)
+            model = {name: vector for name, vector in model.items() if name not in chosen}
+    for _ in range(2):
+        assert sorted(engine.ids()) == sorted(model)
+        assert len(engine) == len(model)
+        for name, vector in model.items():
+            assert engine.search(vector, 1)[0][0] == name
         engine.close()
-
-
-def test_missing_and_foreign_data_are_refused(make):
-    engine = make()
-    engine.upsert(names(5), unit(5))
+        engine = ExactEngine(folder, DIM)
     engine.close()
-    with pytest.raises(GalleryError, match="back"):
-        open_engine(make.name, make.folder / "nowhere", DIM)
-    with pytest.raises(GalleryError, match="upgrade"):
-        open_engine("cloud", make.folder, DIM)
+
+
+def test_a_shard_that_is_not_what_was_sealed_is_not_opened(make, caplog):
+    if make.name == "exact":
+        pytest.skip("has no shard")
+    engine = make()
+    ids, vectors = names(60), unit(60)
+    engine.upsert(ids, vectors)
+    engine.settle()
+    assert "4-bit codes over 60 rows" in engine.state
+    engine.close()
+    for path in sorted((make.folder / "edge").rglob("*.*"))[:3]:
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2] + b"x" + whole[len(whole) // 2 + 1 :])
+        caplog.clear()
+        engine = make()
+        assert engine._shard is None
+        assert "is damaged and is not used" in caplog.text
+        assert engine.search(vectors[3], 1)[0][0] == ids[3]
+        engine.close()
+        path.write_bytes(whole)
+    (make.folder / "edge.json").unlink()  # as a kill leaves it while the shard is changed
+    engine = make()
+    assert engine._shard is None
+    engine.optimize(False)
+    assert engine._shard is not None
+    assert engine.search(vectors[3], 1)[0][0] == ids[3]
+
+
+def test_a_graph_finds_what_a_scan_finds(make):
+    engine = make()
+    ids, vectors = names(400), unit(400)
+    engine.upsert(ids, vectors)
+    engine.optimize(True)
+    if make.name == "edge":
+        assert "HNSW graph over 400 rows" in engine.state
+    for query in unit(5, seed=4):
+        found, expected = engine.search(query, 10), naive(ids, vectors, query, 10)
+        assert len({name for name, _ in found} & {name for name, _ in expected}) >= 9
 
 
 def test_exact_blocks_are_filled_and_chained(tmp_path, monkeypatch):
@@ -215,14 +277,30 @@ def test_exact_notices_every_flipped_byte(tmp_path):
 
 def test_addresses(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert parse_address("people") == (None, type(tmp_path)("people"))
-    assert parse_address("exact:a/b")[0] == "exact"
-    assert parse_address("edge:a/b") == ("edge", type(tmp_path)("a/b"))
-    assert parse_address(tmp_path) == (None, tmp_path)
-    assert parse_address("c:\\people")[0] is None
-    with pytest.raises(ConfigError, match=r"no engine .* Did you mean 'exact'"):
-        parse_address("exakt:people")
-    with pytest.raises(GalleryError, match="is a server"):
-        parse_address("http://localhost:6333")
-    with pytest.raises(ConfigError, match="empty"):
-        parse_address("  ")
+    assert parse_address("people") == Address(None, tmp_path / "people")
+    assert parse_address("exact:a/b") == Address("exact", tmp_path / "a/b")
+    assert parse_address("edge:a/b") == Address("edge", tmp_path / "a/b")
+    assert parse_address(tmp_path) == Address(None, tmp_path)
+    assert parse_address("c:\\people").engine is None
+    assert parse_address(":memory:") == Address(SERVER, url=":memory:", collection="passerby")
+    assert parse_address("http://localhost:6333/a-b") == Address(SERVER, None, "http://localhost:6333", "a-b")
+    whole = parse_address("https://[::1]/people?shards=6&replicas=2")
+    assert whole == Address(SERVER, None, "https://[::1]:6333", "people", 6, 2)
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("exakt:people", r"no engine .* Did you mean 'exact'"),
+        ("  ", "empty"),
+        ("http://", "no server's"),
+        ("http://host/people?shards=0", "no server's"),
+        ("http://host/people?shard=3", "no server's"),
+        ("http://host:99999/people", "no server's"),
+        ("http://host/a/b", "no server's"),
+        ("http://me:secret@host/people", "put the server's key into QDRANT_API_KEY"),
+    ],
+)
+def test_wrong_addresses(address, words):
+    with pytest.raises(ConfigError, match=words):
+        parse_address(address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -12,15 +13,29 @@ import pytest
 from PIL import Image
 
 from colour_encoder import COLOURS, ColourEncoder, all_bytes, jpeg, person, write_people
+from gallery_places import a_server, small_index
 from passerby.data.records import PersonImage
 from passerby.errors import CheckpointError, ConfigError, DataError, GalleryError
 from passerby.gallery import Gallery, indexing
-from passerby.gallery.engine import ENGINES
+from passerby.gallery.store import ENGINES
 
 
-@pytest.fixture(params=ENGINES)
-def address(request, tmp_path):
-    return f"{request.param}:{tmp_path / 'gallery'}"
+@pytest.fixture(params=[*ENGINES, "indexed", "server"])
+def address(request, tmp_path, monkeypatch):
+    """A folder with each engine, one whose index is made for a handful of pictures already, and a server's stand-in."""
+    if request.param == "server":
+        yield from a_server(tmp_path)
+    elif request.param == "indexed":
+        small_index(monkeypatch)
+        yield f"edge:{tmp_path / 'gallery'}"
+    else:
+        yield f"{request.param}:{tmp_path / 'gallery'}"
+
+
+@pytest.fixture
+def in_a_folder(address):
+    if not address.startswith(ENGINES):
+        pytest.skip("a server has no folder")
 
 
 @pytest.fixture
@@ -47,7 +62,7 @@ def test_a_sentence_finds_the_picture(gallery, tmp_path):
     assert len(hits) == 3
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
     assert 0.9 < hits[0].score <= 1.001
-    assert Image.open(hits[0].thumbnail).size == (24, 48)
+    assert Image.open(io.BytesIO(gallery.thumbnail(hits[0].id))).size == (24, 48)
     assert hits.warnings == ()
     assert json.loads(json.dumps(hits[0].to_dict()))["id"] == hits[0].id
 
@@ -149,17 +164,19 @@ def test_galleries_and_hidden_folders_are_not_indexed(gallery, people, tmp_path)
     assert report.added == 0
 
 
-def test_deleting_erases_every_trace(gallery):
+def test_deleting_erases_every_trace(in_a_folder, gallery):
     victim = gallery.search("red", k=1)[0]
     encoder = ColourEncoder()
     pixels = np.asarray(Image.open(victim.path))
     vector = encoder.encode_images([pixels])[0]
-    thumbnail = victim.thumbnail.read_bytes()
+    thumbnail = gallery.thumbnail(victim.id)
 
     def traces():
         patterns = (vector.astype(np.float16).tobytes(), vector.tobytes(), thumbnail, victim.id.encode())
         return {
-            path.name for path, raw in all_bytes(gallery.path).items() if any(pattern in raw for pattern in patterns)
+            path.name
+            for path, raw in all_bytes(Path(gallery.address)).items()
+            if any(pattern in raw for pattern in patterns)
         }
 
     assert traces()
@@ -173,26 +190,26 @@ def test_deleting_erases_every_trace(gallery):
     assert gallery.add(victim.path).added == 1
 
 
-def test_an_interrupted_deletion_is_finished_by_the_next_writer(address, people):
+def test_an_interrupted_deletion_is_finished_by_the_next_writer(in_a_folder, address, people):
     with Gallery.create(address, ColourEncoder()) as gallery:
         gallery.add(people)
         victim = gallery.search("green", k=1)[0]
-        gallery._catalogue.remove([victim.id])  # and killed here
+        gallery.store._catalogue.remove([victim.id])  # and killed here
     with Gallery.open(address, ColourEncoder()) as gallery:
         assert victim.id not in [hit.id for hit in gallery.search("green", k=20)]
         assert gallery.delete([]) == 0
-        assert not victim.thumbnail.exists()
-        assert gallery._catalogue.erasing() == []
+        assert not gallery.store._thumbnails.path(victim.id).exists()
+        assert gallery.store._catalogue.erasing() == []
         assert gallery.add(people).added == 1
 
 
-def test_rows_that_were_never_acknowledged_displace_nothing(gallery):
+def test_rows_that_were_never_acknowledged_displace_nothing(in_a_folder, gallery):
     vectors = np.repeat(ColourEncoder().encode_texts(["red"]), 5, axis=0)
-    gallery._engine().upsert([f"{index:032x}" for index in range(1, 6)], vectors)
+    gallery.store.engine.upsert([f"{index:032x}" for index in range(1, 6)], vectors)
     assert len(gallery.search("red", k=4)) == 4
 
 
-def test_everything_is_there_after_reopening_and_moving_the_folder(address, people, tmp_path):
+def test_everything_is_there_after_reopening_and_moving_the_folder(in_a_folder, address, people, tmp_path):
     with Gallery.create(address, ColourEncoder()) as gallery:
         gallery.add(people)
         before = gallery.search("blue", k=20)
@@ -200,7 +217,7 @@ def test_everything_is_there_after_reopening_and_moving_the_folder(address, peop
     with Gallery.open(tmp_path / "elsewhere", ColourEncoder()) as gallery:
         after = gallery.search("blue", k=20)
         assert [hit.id for hit in after] == [hit.id for hit in before]
-        assert after[0].thumbnail.is_file()
+        assert gallery.thumbnail(after[0].id)
         assert gallery.info().pictures == len(gallery) == len(list(gallery)) == 20
 
 
@@ -225,7 +242,7 @@ def test_the_model_is_loaded_only_when_it_is_needed(address, people, monkeypatch
 
 def test_another_model_is_refused(gallery):
     with pytest.raises(GalleryError, match=r"the model 'colour' .* 'other' is another one .* new gallery"):
-        Gallery.open(gallery.path, ColourEncoder(name="other", fingerprint="aa" * 32))
+        Gallery.open(gallery.address, ColourEncoder(name="other", fingerprint="aa" * 32))
 
 
 @pytest.mark.parametrize(
@@ -289,9 +306,9 @@ def test_ids_that_are_none(gallery):
         assert name not in gallery
 
 
-def test_places_that_are_taken_or_no_gallery(gallery, people, tmp_path):
+def test_places_that_are_taken_or_no_gallery(in_a_folder, gallery, people, tmp_path):
     with pytest.raises(GalleryError, match="exists and is not an empty folder"):
-        Gallery.create(gallery.path, ColourEncoder())
+        Gallery.create(Path(gallery.address), ColourEncoder())
     with pytest.raises(GalleryError, match="exists and is not an empty folder"):
         Gallery.create(people, ColourEncoder())
     with pytest.raises(GalleryError, match=r"the folder has no gallery\.json; make one with: passerby index"):
@@ -300,10 +317,10 @@ def test_places_that_are_taken_or_no_gallery(gallery, people, tmp_path):
         Gallery.open(tmp_path / "none", ColourEncoder())
     other = next(name for name in ENGINES if name != gallery.info().engine)
     with pytest.raises(GalleryError, match="was made with the engine"):
-        Gallery.open(f"{other}:{gallery.path}", ColourEncoder())
+        Gallery.open(f"{other}:{Path(gallery.address)}", ColourEncoder())
 
 
-def test_damage_is_refused(address, people, tmp_path):
+def test_damage_is_refused(in_a_folder, address, people, tmp_path):
     with Gallery.create(address, ColourEncoder()) as gallery:
         gallery.add(people)
     folder = tmp_path / "gallery"
@@ -313,7 +330,7 @@ def test_damage_is_refused(address, people, tmp_path):
         (whole[:-20], "not valid JSON"),
         ("[]", "no format version"),
         (
-            whole.replace('"format_version": 1', '"format_version": 99'),
+            whole.replace('"format_version": 2', '"format_version": 99'),
             "format 99; this passerby reads",
         ),
     ):

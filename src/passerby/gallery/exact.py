@@ -21,13 +21,16 @@ _BLOCK_ROWS = 65_536
 #: Rows that are widened to float32 at a time; larger slices leave the processor's cache.
 _SLICE_ROWS = 8_192
 _NO_ID = bytes(16)
+#: Rows that are compared with their checksums when the engine is opened; those behind them only when they are shown,
+#: and all of them by `check`. At 512 dimensions the first 200,000 take some tenths of a second.
+_CHECKED_ROWS = 200_000
 
 
 class ExactEngine:
-    """Exact search over append-only blocks (axes: N rows, D dimensions)."""
+    """Exact search over append-only blocks (axes: N ids given, M rows found, D dimensions)."""
 
-    shares_reading = True
-    reserve_bytes = 0
+    #: Whether there is something beside the rows that only one process may open.
+    belongs_to_one = False
 
     @staticmethod
     def create(folder: Path, dim: int) -> None:
@@ -37,7 +40,7 @@ class ExactEngine:
             folder.mkdir()
 
     def __init__(self, folder: Path, dim: int) -> None:
-        """Map the blocks and check every row.
+        """Map the blocks and check the rows.
 
         Raises:
             GalleryError: a block is missing or a row does not match its checksum.
@@ -54,7 +57,8 @@ class ExactEngine:
             block = self._map(file)
             self._blocks.append(block)
             self._live.append(np.zeros(0, bool))
-            self._check(block, file)
+            if (number + 1) * _BLOCK_ROWS <= _CHECKED_ROWS:
+                self._check(block, file)
             self._remember(number, 0)
 
     def __len__(self) -> int:
@@ -76,9 +80,17 @@ class ExactEngine:
             self._append(rows[start : start + room])
             start += room
 
-    def search(self, query: np.ndarray, k: int) -> list[tuple[str, float]]:
-        """The exact answer, equal scores ordered by id."""
-        found: list[tuple[float, bytes]] = []
+    def search(self, query: np.ndarray, k: int, among: np.ndarray | None = None) -> list[tuple[str, float]]:
+        """The exact answer, equal scores ordered by id.
+
+        Args:
+            query: (D,) float32.
+            k: number of answers.
+            among: (M,) positions to choose from; all by default.
+        """
+        if among is not None:
+            return self._best(np.unique(among), query, k)
+        found: list[np.ndarray] = []
         for number, block in enumerate(self._blocks):
             for start in range(0, len(block), _SLICE_ROWS):
                 part = block[start : start + _SLICE_ROWS]
@@ -86,12 +98,84 @@ class ExactEngine:
                 scores = np.where(live, part["vector"].astype(np.float32) @ query, -np.inf)  # (rows,)
                 # Every row that ties with the k-th best is kept, so that the cut does not depend on where rows lie.
                 floor = np.partition(scores, -k)[-k] if k < len(scores) else -np.inf
-                for row in np.flatnonzero(live & (scores >= floor)):
-                    # another process may have erased the row since it was mapped
-                    if (name := part["id"][row].tobytes()) != _NO_ID:
-                        found.append((-float(scores[row]), name))
+                found.append(np.flatnonzero(live & (scores >= floor)) + number * _BLOCK_ROWS + start)
+        return self._best(np.concatenate(found), query, k) if found else []
+
+    def positions(self, ids: Sequence[str]) -> np.ndarray:
+        """(M,) where rows stand; ids that are not there are left out. A position names the same row for ever."""
+        places = map(self._place.get, map(bytes.fromhex, ids))
+        found = [place[0] * _BLOCK_ROWS + place[1] for place in places if place is not None]
+        return np.array(found, np.int64)
+
+    def vectors(self, ids: Sequence[str]) -> np.ndarray:
+        """(N, D) float32 vectors, each compared with its checksum.
+
+        Raises:
+            GalleryError: an id is not there or its row is damaged.
+        """
+        positions = self.positions(ids)
+        if len(positions) != len(ids):
+            missing = next(name for name in ids if bytes.fromhex(name) not in self._place)
+            raise _damaged(self._folder, f"the vector of {missing} is missing")
+        rows = self._rows(positions)
+        self._check(rows, self._folder)
+        return rows["vector"].astype(np.float32)
+
+    def settle(self) -> None:
+        """Nothing to do: rows are searched where they stand."""
+
+    def optimize(self, graph: bool) -> None:
+        """Nothing to do, as above."""
+        del graph
+
+    def open_index(self) -> None:
+        """Nothing to open."""
+
+    def check(self) -> None:
+        """Compare every row with its checksum.
+
+        Raises:
+            GalleryError: a row is damaged.
+        """
+        for number, block in enumerate(self._blocks):
+            self._check(block, self._folder / _name(number))
+
+    @property
+    def state(self) -> str:
+        """How searches are answered."""
+        return "every vector is compared"
+
+    @property
+    def span(self) -> int:
+        """The position behind the last row, erased ones counted."""
+        return (len(self._blocks) - 1) * _BLOCK_ROWS + len(self._blocks[-1]) if self._blocks else 0
+
+    def _live_flags(self) -> np.ndarray:
+        """(rows,) whether the row at a position is there."""
+        return np.concatenate(self._live) if self._live else np.zeros(0, bool)
+
+    def _rows(self, positions: np.ndarray) -> np.ndarray:
+        """Copies of the rows at (M,) positions."""
+        rows = np.zeros(len(positions), self._row)
+        for number in np.unique(positions // _BLOCK_ROWS):
+            inside = positions // _BLOCK_ROWS == number
+            rows[inside] = self._blocks[number][positions[inside] % _BLOCK_ROWS]
+        return rows
+
+    def _best(self, positions: np.ndarray, query: np.ndarray, k: int) -> list[tuple[str, float]]:
+        """The best of (M,) positions by exact score; rows that another process has erased meanwhile are left out."""
+        found: list[tuple[float, str]] = []
+        for start in range(0, len(positions), _SLICE_ROWS):
+            part = self._rows(positions[start : start + _SLICE_ROWS])
+            live = part["id"] != np.void(_NO_ID)
+            scores = np.where(live, part["vector"].astype(np.float32) @ query, -np.inf)  # (rows,)
+            floor = np.partition(scores, -k)[-k] if k < len(scores) else -np.inf
+            for row in np.flatnonzero(live & (scores >= floor)):
+                found.append((-float(scores[row]), part["id"][row].tobytes().hex()))
             found = sorted(found)[:k]
-        return [(name.hex(), -negative) for negative, name in found]
+        # What is about to be shown is worth one more look at its checksum.
+        self.vectors([name for _, name in found if bytes.fromhex(name) in self._place])
+        return [(name, -negative) for negative, name in found]
 
     def ids(self) -> Iterator[str]:
         """All ids, oldest first."""

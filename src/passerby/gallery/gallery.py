@@ -1,122 +1,110 @@
-"""The `Gallery`: create or open a folder of searchable people, add to it, search it, delete from it.
+"""The `Gallery`: create or open searchable people, add to them, search them, delete from them.
 
 A gallery belongs to the model that made it, because vectors of different models cannot be compared; the model is
-loaded only when something has to be encoded. The folder can be copied and moved as a whole.
+loaded only when something has to be encoded. Where the rows lie, in a folder or on a server, its address says.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from passerby.data.images import ImageSource, decode_image
+from passerby.data.images import ImageSource
 from passerby.errors import ConfigError, GalleryError
-from passerby.gallery.catalogue import Catalogue
-from passerby.gallery.engine import ENGINES, Engine, create_engine, open_engine, parse_address
-from passerby.gallery.indexing import Indexing, encode_checked, unit_rows
-from passerby.gallery.lock import GalleryLock
-from passerby.gallery.manifest import Manifest, read_manifest, write_manifest
-from passerby.gallery.records import AddReport, Encoder, GalleryInfo, Hit, Hits, Picture, Progress
+from passerby.gallery.calibration import Calibration
+from passerby.gallery.filters import Filter
+from passerby.gallery.indexing import Indexing
+from passerby.gallery.manifest import Manifest
+from passerby.gallery.query import Query
+from passerby.gallery.records import AddReport, Encoder, GalleryInfo, Hits, Picture, Progress, Reranker
+from passerby.gallery.searching import Searching, check_k, check_vector
 from passerby.gallery.sources import Source, find_pictures
-from passerby.gallery.space import require_space, writing
-from passerby.gallery.thumbnails import Thumbnails
+from passerby.gallery.store import ENGINES, SERVER, Store, parse_address
+from passerby.gallery.where import parse_where
 
-#: Most hits of one search.
-MAX_K = 1_000
-_VECTORS = "vectors"
-_THUMBNAILS = "thumbnails"
-_LOCK = "lock"
-#: How long to wait for another process, in seconds: longer than a search takes, shorter than a user's patience.
-_PATIENCE_S = 3.0
+if TYPE_CHECKING:
+    from passerby.gallery.local import LocalStore
+    from passerby.gallery.remote import RemoteStore
+
+_MOST_FACETS = 1_000
 
 
 class Gallery:
     """People to search in. Use `create` or `open`; close it, or use it in a ``with`` statement, to let others in."""
 
-    def __init__(self, folder: Path, manifest: Manifest, model: Encoder | None) -> None:
+    def __init__(self, store: Store, model: Encoder | None) -> None:
         """Take the parts that `create` and `open` have checked."""
-        self._folder = folder
-        self._manifest = manifest
+        self._store = store
         self._encoder = model
-        self._catalogue = Catalogue(folder)
-        self._thumbnails = Thumbnails(folder / _THUMBNAILS)
-        self._lock = GalleryLock(folder / _LOCK)
-        self._open_engine: Engine | None = None
+        self._calibration = Calibration(store)
 
     @classmethod
     def create(cls, address: Path | str, model: Encoder | str) -> Self:
         """Make an empty gallery.
 
         Args:
-            address: a folder that does not exist or is empty, or ``exact:FOLDER`` for the exact engine.
+            address: a folder that does not exist or is empty, ``exact:FOLDER`` for the exact engine, or
+                ``http://HOST:6333/NAME`` for a collection on a Qdrant server.
             model: a loaded model, or what `passerby.load` loads.
 
         Raises:
             GalleryError: there is something at that place already, or it cannot be written.
         """
-        engine, folder = parse_address(address)
-        folder = folder.expanduser().absolute()
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise GalleryError(
-                f"{folder} exists and is not an empty folder; name a new folder, or open the gallery that is there"
-            )
+        place = parse_address(address)
         encoder = _load(model) if isinstance(model, str) else model
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        manifest = Manifest(engine or ENGINES[0], encoder.dim, encoder.name, encoder.fingerprint, now)
-        # Everything is made beside the place and renamed, so that a kill leaves no half gallery there.
-        with writing(folder.parent):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-        require_space(folder.parent, 1_000_000)
-        nursery = folder.with_name(f".{folder.name}.{os.getpid()}.new")
-        try:
-            with writing(folder.parent):
-                nursery.mkdir()
-            Catalogue.create(nursery)
-            create_engine(manifest.engine, nursery / _VECTORS, manifest.dim)
-            write_manifest(nursery, manifest)
-            with writing(folder.parent):
-                nursery.replace(folder)
-        except BaseException:
-            shutil.rmtree(nursery, ignore_errors=True)
-            raise
-        return cls(folder, manifest, encoder)
+        manifest = Manifest(place.engine or ENGINES[0], encoder.dim, encoder.name, encoder.fingerprint, now)
+        return cls(_store_class(place.engine).create(place, manifest), encoder)
+
+    @classmethod
+    def create_like(cls, address: Path | str, other: Gallery) -> Self:
+        """Make an empty gallery for the same model as another one, which is not loaded for that.
+
+        Raises:
+            GalleryError: there is something at that place already, or it cannot be written.
+        """
+        place, facts = parse_address(address), other._store.manifest
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        manifest = Manifest(place.engine or ENGINES[0], facts.dim, facts.model, facts.fingerprint, now)
+        return cls(_store_class(place.engine).create(place, manifest), other._encoder)
 
     @classmethod
     def open(cls, address: Path | str, model: Encoder | str | None = None) -> Self:
         """Open a gallery.
 
         Args:
-            address: the gallery's folder.
+            address: the gallery's folder, or its collection on a server.
             model: the model that made it; by default the one that the gallery names, loaded when it is needed.
 
         Raises:
             GalleryError: there is no gallery, it is damaged or too new, or another model made it.
         """
-        engine, folder = parse_address(address)
-        folder = folder.expanduser().absolute()
-        manifest = read_manifest(folder)
-        if engine is not None and engine != manifest.engine:
-            raise GalleryError(
-                f"the gallery {folder} was made with the engine {manifest.engine!r}, not {engine!r}; "
-                f"open it as {folder}"
-            )
-        encoder = _load(model) if isinstance(model, str) else model
-        if encoder is not None:
-            _check_fingerprint(folder, manifest, encoder)
-        return cls(folder, manifest, encoder)
+        place = parse_address(address)
+        store = _store_class(place.engine).open(place)
+        try:
+            encoder = _load(model) if isinstance(model, str) else model
+            if encoder is not None:
+                _check_fingerprint(store, encoder)
+        except BaseException:
+            store.close()
+            raise
+        return cls(store, encoder)
 
     @property
-    def path(self) -> Path:
-        """The gallery's folder."""
-        return self._folder
+    def address(self) -> str:
+        """What opens the gallery again."""
+        return self._store.address
+
+    @property
+    def store(self) -> Store:
+        """The rows themselves, for copying and checking."""
+        return self._store
 
     @property
     def model(self) -> Encoder:
@@ -127,8 +115,8 @@ class Gallery:
             CheckpointError: it cannot be loaded.
         """
         if self._encoder is None:
-            encoder = _load(self._manifest.model)
-            _check_fingerprint(self._folder, self._manifest, encoder)
+            encoder = _load(self._store.manifest.model)
+            _check_fingerprint(self._store, encoder)
             self._encoder = encoder
         return self._encoder
 
@@ -136,97 +124,121 @@ class Gallery:
         """Add pictures: what is there already is recognised by its content, what cannot be read is reported.
 
         A run that was interrupted, even by a kill, loses nothing that was reported as done and is continued by the
-        same call.
+        same call. What a record newly says about a known picture, such as its camera, is taken over.
 
         Args:
-            sources: a folder (searched recursively), a picture, a `PersonImage` with its metadata, or several.
+            sources: a folder (searched recursively), a picture, a glob, a CSV or JSONL table, a `PersonImage` or a
+                `Sighting` with metadata, or several.
             progress: called after each batch.
 
         Raises:
             DataError: a source does not exist, or none of them holds a picture.
             GalleryError: another process is using the gallery, or it cannot be written.
         """
-        pictures = find_pictures(sources)
+        sightings = find_pictures(sources)
         encoder = self.model
-        with self._writing():
-            engine = self._engine()
-            self._finish_erasing(engine)
-            return Indexing(self._catalogue, engine, self._thumbnails, self._folder).run(pictures, encoder, progress)
+        with self._store.writing():
+            report = Indexing(self._store).run(sightings, encoder, progress)
+            self.settle()
+        return report
+
+    def settle(self) -> None:
+        """Bring index and match bands up to date after rows were put into the store; hold its lock."""
+        self._store.settle()
+        self._calibration.keep(self._encoder)
 
     def search(
         self,
-        text: str | None = None,
-        image: ImageSource | None = None,
+        text: str | Sequence[str] | None = None,
+        image: ImageSource | Sequence[ImageSource] | None = None,
         k: int = 10,
         text_weight: float = 0.5,
+        *,
+        like: Iterable[str] = (),
+        unlike: Iterable[str] = (),
+        where: Filter | str | None = None,
+        min_score: float | None = None,
+        group: str | None = None,
+        reranker: Reranker | None = None,
+        keep_poor: bool = False,
     ) -> Hits:
-        """Find the pictures nearest to a sentence, to a picture, or to both.
-
-        With both, the query is the weighted sum of the two unit vectors, scaled back to length one.
+        """Find the pictures nearest to sentences, to pictures, to pictures of the gallery, or to all of them.
 
         Args:
-            text: a description; what the model cannot read of a long one is cut, and said in the answer's warnings.
-            image: a picture of the person.
+            text: a description, or several of the same person; what the model cannot read of a long one is cut, and
+                said in the answer's warnings.
+            image: a picture of the person, or several.
             k: number of hits, 1 to 1000.
             text_weight: share of the text in a query of both, 0 to 1.
+            like: ids of hits that the answer should be like ("more like this"); they are not part of it.
+            unlike: ids of hits that the answer should not be like ("not like this"); they are not part of it.
+            where: which pictures may be found, a `Filter` or its text.
+            min_score: lowest cosine of a hit, -1 to 1.
+            group: a field, such as "person" or "track", of which each value is answered by its best picture only.
+            reranker: a second stage over the best candidates.
+            keep_poor: answer also where not even the best picture is a match by what this gallery gives to
+                sentences about nobody; otherwise the answer is then empty, and a warning says so.
 
         Raises:
-            ConfigError: there is no query, or `k` or `text_weight` is out of range.
+            ConfigError: there is no query, the filter is wrong, or a number is out of range.
             DataError: the picture cannot be decoded.
-            GalleryError: the gallery is empty, in use by another process, or damaged.
+            GalleryError: the gallery is empty or damaged.
         """
-        if text is None and image is None:
-            raise ConfigError("there is no query; give a text, an image or both")
-        if text is not None and not text.strip():
-            raise ConfigError("the query text is empty; describe a person, for example 'a woman in a red coat'")
-        if not 0 <= text_weight <= 1:
-            raise ConfigError(f"text_weight is {text_weight}; expected 0 (only the image) to 1 (only the text)")
-        _check_k(k)
-        self._check_not_empty()
-        query = np.zeros(self._manifest.dim, np.float32)  # (D,)
-        warnings: list[str] = []
-        if text is not None:
-            weight = 1.0 if image is None else text_weight
-            query += weight * self._encode_text(text, warnings)
-        if image is not None:
-            weight = 1.0 if text is None else 1 - text_weight
-            pixels = decode_image(image, at_least=self.model.preprocessing.image_size)
-            query += weight * encode_checked(self.model, [pixels])[0]
-        return Hits(self.search_vector(query, k), warnings)
+        texts = (text,) if isinstance(text, str) else tuple(text or ())
+        images = tuple(image) if isinstance(image, list | tuple) else () if image is None else (image,)
+        query = Query(texts, images, tuple(like), tuple(unlike), text_weight)  # type: ignore[arg-type]
+        return self.search_many([query], k, where, min_score, group, reranker, keep_poor)[0]
 
-    def search_vector(self, query: np.ndarray, k: int = 10) -> Hits:
-        """Find the pictures nearest to a vector of the model's space.
+    def search_many(
+        self,
+        queries: Sequence[Query],
+        k: int = 10,
+        where: Filter | str | None = None,
+        min_score: float | None = None,
+        group: str | None = None,
+        reranker: Reranker | None = None,
+        keep_poor: bool = False,
+    ) -> list[Hits]:
+        """Answer several queries with the same settings, which are those of `search`."""
+        check_k(k)
+        where = parse_where(where) if isinstance(where, str) else where
+        for name in (name for query in queries for name in (*query.like, *query.unlike)):
+            _check_id(name)
+        self._check_not_empty()
+        searching = Searching(self._store, lambda: self.model, self._calibration.bands(lambda: self.model))
+        return [searching.answer(query, k, where, min_score, group, reranker, keep_poor) for query in queries]
+
+    def search_vector(self, query: np.ndarray, k: int = 10, where: Filter | str | None = None) -> Hits:
+        """Find the pictures nearest to a vector of the model's space, good matches or not.
 
         Shape:
             query: (D,) of any length but zero.
 
         Raises:
             ConfigError: the vector has the wrong shape, is zero or not finite, or `k` is out of range.
-            GalleryError: the gallery is empty, in use by another process, or damaged.
+            GalleryError: the gallery is empty or damaged.
         """
-        _check_k(k)
-        query = np.asarray(query, np.float32)
-        length = float(np.linalg.norm(query)) if query.shape == (self._manifest.dim,) else 0.0
-        if not np.isfinite(length) or length == 0:
-            raise ConfigError(
-                f"the query vector has shape {query.shape} and length {length}; expected ({self._manifest.dim},), "
-                "finite and not zero"
-            )
+        check_k(k)
+        vector = check_vector(query, self._store.manifest.dim)
+        where = parse_where(where) if isinstance(where, str) else where
         self._check_not_empty()
-        engine = self._engine()
-        # Rows of an interrupted batch are in the engine but not in the catalogue; they must not displace others.
-        unknown = max(0, len(engine) - len(self._catalogue))
-        found = engine.search(query / length, k + unknown)
-        pictures = self._catalogue.pictures([name for name, _ in found])
-        return Hits([self._hit(pictures[name], score) for name, score in found if name in pictures][:k])
+        started = time.perf_counter()
+        searching = Searching(self._store, lambda: self.model, self._calibration.bands(None))
+        hits = searching.nearest(vector, k, where, 0.0)
+        return Hits(hits, seconds={"search": time.perf_counter() - started})
 
-    def delete(self, ids: Iterable[str]) -> int:
+    def vectors(self, ids: Sequence[str]) -> np.ndarray:
+        """(N, D) float32 unit vectors of pictures that are there, for studies and second stages."""
+        return self._store.vectors(ids)
+
+    def delete(self, chosen: Iterable[str] | Filter) -> int:
         """Erase pictures: vectors, metadata and thumbnails; the files they were made from are not touched.
 
         Indexing the same files again adds them again.
 
         Args:
-            ids: ids of hits or pictures.
+            chosen: ids of hits or pictures, or a filter: ``Filter.of(identities=[7])`` erases a person,
+                ``Filter.of(sources=["/videos/a.mp4"])`` a source.
 
         Returns:
             The number of pictures that were erased; ids that the gallery does not hold are not counted.
@@ -235,47 +247,99 @@ class Gallery:
             ConfigError: an id is not 32 hexadecimal digits.
             GalleryError: another process is using the gallery, or it cannot be written.
         """
-        wanted = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
-        for name in wanted:
-            if len(name) != 32 or set(name) - set("0123456789abcdef"):
-                raise ConfigError(f"{name!r} is no picture id; expected 32 hexadecimal digits, as searches print them")
-        with self._writing():
-            engine = self._engine()
-            self._finish_erasing(engine)
-            held = list(self._catalogue.pictures(wanted))
-            self._catalogue.remove(held)
-            self._finish_erasing(engine)
+        wanted: list[str] = []
+        if not isinstance(chosen, Filter):
+            wanted = list(dict.fromkeys([chosen] if isinstance(chosen, str) else chosen))
+            for name in wanted:
+                _check_id(name)
+        with self._store.writing():
+            held = self._store.ids(chosen) if isinstance(chosen, Filter) else list(self._store.get(wanted))
+            if held:
+                self._store.remove(held)
         return len(held)
+
+    def optimize(self, graph: bool = False) -> None:
+        """Bring every picture into the engine's index.
+
+        Args:
+            graph: build an HNSW graph too: worth its minutes from about a million pictures on.
+
+        Raises:
+            GalleryError: another process is using the gallery, or its disk is too full.
+        """
+        with self._store.writing():
+            self._store.optimize(graph)
+            self._calibration.keep(self._encoder)
+
+    def verify(self) -> list[str]:
+        """Look at every byte of rows, vectors and thumbnails; return a sentence for each that is damaged."""
+        return list(self._store.problems())
+
+    def pictures(self, where: Filter | str | None = None, after: str = "", most: int = -1) -> Iterator[Picture]:
+        """Pictures that pass a filter, in the order of their ids, from behind an id on, at most so many."""
+        return self._store.pictures(parse_where(where) if isinstance(where, str) else where, after, most)
+
+    def count(self, where: Filter | str) -> int:
+        """Number of pictures that pass a filter."""
+        return self._store.count(parse_where(where) if isinstance(where, str) else where)
+
+    def facets(self, field: str, most: int = 20) -> dict[str, int]:
+        """The commonest values of a field with their number of pictures.
+
+        Args:
+            field: "camera", "person", "track", "source" or a metadata field.
+            most: number of values, 1 to 1000.
+        """
+        return self._store.facets(field, max(1, min(most, _MOST_FACETS)))
+
+    def metadata_fields(self) -> list[str]:
+        """Names of all metadata fields."""
+        return self._store.metadata_fields()
+
+    def times(self) -> tuple[float, float] | None:
+        """The earliest and the latest time, or None where no picture has one."""
+        return self._store.times()
+
+    def picture(self, name: str) -> Picture | None:
+        """What is known about a picture, or None where the gallery does not hold it."""
+        return self._store.get([name]).get(name) if _is_id(name) else None
+
+    def thumbnail(self, name: str) -> bytes:
+        """A small JPEG of a picture, checked.
+
+        Raises:
+            GalleryError: the gallery does not hold the picture, or its thumbnail is damaged.
+        """
+        _check_id(name)
+        return self._store.thumbnail(name)
 
     def info(self) -> GalleryInfo:
         """Size, engine and model of the gallery."""
-        facts = self._manifest
-        size = sum(_disk_bytes(file) for file in self._folder.rglob("*") if file.is_file())
+        facts = self._store.manifest
         return GalleryInfo(
-            path=self._folder,
+            address=self._store.address,
             engine=facts.engine,
+            engine_state=self._store.state,
             pictures=len(self),
-            cameras=self._catalogue.cameras(),
+            cameras=dict(sorted(self._store.facets("camera", _MOST_FACETS).items())),
+            sources=self._store.facets("source", _MOST_FACETS),
             dim=facts.dim,
             model=facts.model,
             fingerprint=facts.fingerprint,
             created=facts.created,
-            bytes_on_disk=size,
+            format_version=facts.format_version,
+            bytes_on_disk=self._store.size,
         )
 
-    def thumbnail(self, name: str) -> Path:
-        """Where the small JPEG of a picture lies."""
-        return self._thumbnails.path(name)
-
     def __len__(self) -> int:
-        return len(self._catalogue)
+        return len(self._store)
 
     def __iter__(self) -> Iterator[Picture]:
-        """All pictures, oldest first."""
-        return iter(self._catalogue)
+        """All pictures, in the order of their ids."""
+        return self._store.pictures()
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and bool(self._catalogue.pictures([name]))
+        return isinstance(name, str) and self.picture(name) is not None
 
     def __enter__(self) -> Self:
         return self
@@ -287,75 +351,24 @@ class Gallery:
 
     def close(self) -> None:
         """Release the files and let other processes in; a closed gallery cannot be used any more."""
-        self._close_engine()
-        self._lock.release()
-        self._catalogue.close()
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Hold the lock while the body writes; an engine that belongs to one process keeps it until `close`."""
-        held = self._lock.held
-        self._lock.acquire(_PATIENCE_S)
-        if not held:
-            self._close_engine()  # what it read before another process wrote is out of date
-        try:
-            yield
-        finally:
-            if self._open_engine is None or self._open_engine.shares_reading:
-                self._lock.release()
-
-    def _engine(self) -> Engine:
-        """The engine, opened on first use; one that cannot share its folder is guarded by the lock."""
-        if self._open_engine is not None:
-            return self._open_engine
-        if self._manifest.engine != "exact":
-            self._lock.acquire(_PATIENCE_S)
-        engine = open_engine(self._manifest.engine, self._folder / _VECTORS, self._manifest.dim)
-        missing = len(self._catalogue) - len(engine)
-        if missing > 0:
-            engine.close()
-            self._lock.release()
-            raise GalleryError(
-                f"the gallery {self._folder} is damaged: the vectors of {missing} pictures are missing; restore it "
-                "from a backup, or delete the folder and index again"
-            )
-        self._open_engine = engine
-        return engine
-
-    def _close_engine(self) -> None:
-        if self._open_engine is not None:
-            self._open_engine.close()
-            self._open_engine = None
-
-    def _finish_erasing(self, engine: Engine) -> None:
-        """Erase the traces of removed pictures, those of an interrupted run included."""
-        ids = self._catalogue.erasing()
-        if ids:
-            engine.delete(ids)
-            self._thumbnails.delete(ids)
-            self._catalogue.erased(ids)
+        self._store.close()
 
     def _check_not_empty(self) -> None:
         if not len(self):
             raise GalleryError(
-                f"the gallery {self._folder} is empty; add pictures with: "
-                f"passerby index PICTURES --gallery {self._folder}"
+                f"the gallery {self.address} is empty; add pictures with: passerby index PICTURES --gallery "
+                f"{self.address}"
             )
 
-    def _encode_text(self, text: str, warnings: list[str]) -> np.ndarray:
-        tokens = self.model.tokenize([text])
-        if tokens.truncated:
-            warnings.append(
-                f"the query has {len(text.split()):,} words; the model read its first {tokens.ids.shape[1]} tokens and "
-                "ignored the rest"
-            )
-        if unknown := int(tokens.unknown[0]):
-            warnings.append(f"{unknown} parts of the query are in no language or script that the model knows")
-        return unit_rows(self.model.encode_texts([text]), 1, self.model)[0]
 
-    def _hit(self, picture: Picture, score: float) -> Hit:
-        path = self._thumbnails.path(picture.id)
-        return Hit(picture.id, score, picture.path, picture.camera, picture.time, picture.person, path)
+def _store_class(engine: str | None) -> type[LocalStore] | type[RemoteStore]:
+    if engine == SERVER:
+        from passerby.gallery.remote import RemoteStore
+
+        return RemoteStore
+    from passerby.gallery.local import LocalStore
+
+    return LocalStore
 
 
 def _load(model: str) -> Encoder:
@@ -364,20 +377,20 @@ def _load(model: str) -> Encoder:
     return load(model)
 
 
-def _check_fingerprint(folder: Path, manifest: Manifest, encoder: Encoder) -> None:
-    if encoder.fingerprint != manifest.fingerprint:
+def _is_id(name: str) -> bool:
+    return len(name) == 32 and not set(name) - set("0123456789abcdef")
+
+
+def _check_id(name: str) -> None:
+    if not _is_id(name):
+        raise ConfigError(f"{name!r} is no picture id; expected 32 hexadecimal digits, as searches print them")
+
+
+def _check_fingerprint(store: Store, encoder: Encoder) -> None:
+    facts = store.manifest
+    if encoder.fingerprint != facts.fingerprint:
         raise GalleryError(
-            f"the gallery {folder} was made with the model {manifest.model!r} ({manifest.fingerprint[:12]}); "
+            f"the gallery {store.address} was made with the model {facts.model!r} ({facts.fingerprint[:12]}); "
             f"{encoder.name!r} is another one ({encoder.fingerprint[:12]}) and its vectors cannot be compared with "
             "them; use the gallery's own model, or index into a new gallery"
         )
-
-
-def _check_k(k: int) -> None:
-    if not 1 <= k <= MAX_K:
-        raise ConfigError(f"k is {k}; expected 1 to {MAX_K}")
-
-
-def _disk_bytes(file: Path) -> int:
-    status = file.stat()
-    return getattr(status, "st_blocks", -(-status.st_size // 512)) * 512

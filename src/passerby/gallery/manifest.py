@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from passerby.errors import GalleryError
-from passerby.gallery.space import sync_folder, writing
+from passerby.gallery.seal import write_durably
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "gallery.json"
 
 
@@ -44,14 +43,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write gallery.json durably."""
     values = asdict(manifest)
     content = json.dumps(values | {"checksum": _checksum(values)}, indent=2, ensure_ascii=False) + "\n"
-    temporary = folder / f"{MANIFEST}.tmp"
-    with writing(folder):
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(folder / MANIFEST)
-        sync_folder(folder)
+    write_durably(folder / MANIFEST, content.encode())
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -72,24 +64,45 @@ def read_manifest(folder: Path) -> Manifest:
         raise GalleryError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
     except ValueError as error:
         raise _damaged(path, "it is not valid JSON") from error
-    if not isinstance(values, dict) or not isinstance(values.get("format_version"), int):
-        raise _damaged(path, "it names no format version")
-    if values["format_version"] > FORMAT_VERSION:
-        raise GalleryError(
-            f"the gallery {folder} has format {values['format_version']}; this passerby reads formats up to "
-            f"{FORMAT_VERSION}; upgrade with: pip install --upgrade passerby"
-        )
-    checksum = values.pop("checksum", None)
-    if checksum != _checksum(values) or set(values) != {field.name for field in fields(Manifest)}:
+    checksum = values.pop("checksum", None) if isinstance(values, dict) else None
+    _check_version(values, str(folder), path)
+    if checksum != _checksum(values):
         raise _damaged(path, "its checksum does not match its content")
+    return manifest_from(values, str(folder))
+
+
+def manifest_from(values: object, gallery: str) -> Manifest:
+    """A manifest out of its JSON values, checked.
+
+    Raises:
+        GalleryError: the values are no manifest, or of a version that cannot be honoured.
+    """
+    _check_version(values, gallery, gallery)
+    if not isinstance(values, dict) or set(values) != {field.name for field in fields(Manifest)}:
+        raise _damaged(gallery, "its manifest is not complete")
     return Manifest(**values)
+
+
+def _check_version(values: object, gallery: str, place: Path | str) -> None:
+    version = values.get("format_version") if isinstance(values, dict) else None
+    if not isinstance(version, int):
+        raise _damaged(place, "it names no format version")
+    if version > FORMAT_VERSION:
+        raise GalleryError(
+            f"the gallery {gallery} has format {version}; this passerby reads formats up to {FORMAT_VERSION}; upgrade "
+            "with: pip install --upgrade passerby"
+        )
+    if version < FORMAT_VERSION:
+        raise GalleryError(
+            f"the gallery {gallery} has format {version}, from before the first release; delete it and index again"
+        )
 
 
 def _checksum(values: dict[str, object]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def _damaged(path: Path, reason: str) -> GalleryError:
+def _damaged(path: Path | str, reason: str) -> GalleryError:
     return GalleryError(
         f"{path} is damaged: {reason}; restore it from a backup, or delete the gallery folder and index again"
     )

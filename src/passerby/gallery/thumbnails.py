@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from passerby.errors import GalleryError
 from passerby.gallery.space import writing
 
 _LONGEST_SIDE = 256
@@ -34,6 +35,20 @@ class Thumbnails:
     def path(self, name: str) -> Path:
         """Where the thumbnail of a picture lies."""
         return self._root / name[:2] / f"{name}.jpg"
+
+    def read(self, name: str) -> bytes:
+        """The JPEG of a picture.
+
+        Raises:
+            GalleryError: the file is missing or cannot be read.
+        """
+        try:
+            return self.path(name).read_bytes()
+        except OSError as error:
+            raise GalleryError(
+                f"the thumbnail {self.path(name)} cannot be read ({error.strerror}); delete the picture from the "
+                "gallery and index it again"
+            ) from error
 
     def write(self, thumbnails: Iterable[tuple[str, bytes]]) -> None:
         """Write (id, JPEG) pairs; an interrupted batch is written again by the next run."""

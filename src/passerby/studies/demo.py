@@ -217,14 +217,14 @@ def _answer(gallery: Gallery, split: Split) -> tuple[list[dict[str, Any]], dict[
     answers, milliseconds = [], []
     for caption in chosen:
         started = time.perf_counter()
-        hits = gallery.search(caption.text, k=_HITS)
+        hits = gallery.search(caption.text, k=_HITS, keep_poor=True)
         milliseconds.append(1000 * (time.perf_counter() - started))
         answers.append(
             {
                 "query": caption.text,
                 "hits": [
                     {
-                        "jpeg": hit.thumbnail.read_bytes(),
+                        "jpeg": gallery.thumbnail(hit.id),
                         "score": hit.score,
                         "hit": hit.person == caption.person_id,
                         "camera": hit.camera or "",

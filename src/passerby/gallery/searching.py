@@ -1,0 +1,141 @@
+"""From a query to ranked hits: encode, search, filter, group, re-rank, and say how good the matches are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from passerby.errors import ConfigError
+from passerby.gallery.bands import Bands
+from passerby.gallery.filters import Filter
+from passerby.gallery.grouping import best_of_groups
+from passerby.gallery.query import Encoded, Query, encode_query
+from passerby.gallery.records import Candidates, Encoder, Hit, Hits, Reranker
+from passerby.gallery.store import Store
+
+#: Most hits of one search.
+MAX_K = 1_000
+#: Most candidates that are looked through for enough groups.
+_DEEPEST = 16_000
+_MORE = 4
+
+
+class Searching:
+    """Answers queries over one store, with bands where the gallery has been measured."""
+
+    def __init__(self, store: Store, encoder: Callable[[], Encoder], bands: Bands | None) -> None:
+        """Take what answering needs; `encoder` is called only where there is something to encode."""
+        self._store = store
+        self._encoder = encoder
+        self._bands = bands
+
+    def answer(
+        self,
+        query: Query,
+        k: int,
+        where: Filter | None,
+        min_score: float | None,
+        group: str | None,
+        reranker: Reranker | None,
+        keep_poor: bool,
+    ) -> Hits:
+        """Answer one query; the arguments are those of `Gallery.search`."""
+        if min_score is not None and not -1 <= min_score <= 1:
+            raise ConfigError(f"min_score is {min_score}; expected a cosine, -1 to 1")
+        started = time.perf_counter()
+        encoded = encode_query(query, self._encoder, self._store.vectors)
+        seconds = {"encode": time.perf_counter() - started}
+        warnings = list(encoded.warnings)
+        started = time.perf_counter()
+        hits = self._found(encoded, query, k, where, group, reranker)
+        seconds["search"] = time.perf_counter() - started
+        if hits and not keep_poor and hits[0].band == "none" and self._bands is not None:
+            weak, _ = self._bands.limits(query.text_share)
+            warnings.append(
+                f"nobody in this gallery matches: the best score is {hits[0].score:.2f}, and matches begin at "
+                f"{weak:.2f} here; ask for poor matches too if you want to see them"
+            )
+            hits = []
+        if min_score is not None:
+            hits = [hit for hit in hits if hit.score >= min_score]
+        if reranker is not None and hits:
+            started = time.perf_counter()
+            hits = self._reranked(hits, encoded, query, reranker)
+            seconds["rerank"] = time.perf_counter() - started
+        if group is not None:
+            hits = best_of_groups(hits, group)
+        return Hits(hits[:k], warnings, seconds)
+
+    def nearest(self, vector: np.ndarray, k: int, where: Filter | None, text_share: float) -> list[Hit]:
+        """The `k` hits nearest to a (D,) unit vector."""
+        found = self._store.search(vector, k, where)
+        pictures = self._store.get([name for name, _ in found])
+        # The engine may know rows that were never acknowledged; the catalogue decides.
+        known = [(pictures[name], score) for name, score in found if name in pictures][:k]
+        return [
+            Hit(picture, score, self._bands.of(score, text_share) if self._bands else "weak")
+            for picture, score in known
+        ]
+
+    def _found(
+        self, encoded: Encoded, query: Query, k: int, where: Filter | None, group: str | None, reranker: Reranker | None
+    ) -> list[Hit]:
+        """Enough hits for what comes after: without the examples, and of enough groups."""
+        examples = {*query.like, *query.unlike}
+        wanted = max(k, reranker.depth if reranker else 0)
+        depth = (_MORE * wanted if group else wanted) + len(examples)
+        while True:
+            hits = self.nearest(encoded.vector, depth, where, query.text_share)
+            exhausted = len(hits) < depth
+            hits = [hit for hit in hits if hit.id not in examples]
+            if group is None:
+                return hits[:wanted]
+            if exhausted or depth >= _DEEPEST or len(best_of_groups(hits, group)) >= wanted:
+                return hits
+            depth *= _MORE
+
+    def _reranked(self, hits: list[Hit], encoded: Encoded, query: Query, reranker: Reranker) -> list[Hit]:
+        top, rest = hits[: reranker.depth], hits[reranker.depth :]
+        candidates = Candidates(
+            encoded.vector,
+            query.texts,
+            encoded.images,
+            tuple(hit.picture for hit in top),
+            self._store.vectors([hit.id for hit in top]),
+            np.array([hit.score for hit in top], np.float32),
+        )
+        scores = np.asarray(reranker.rerank(candidates), np.float64)  # (N,)
+        if scores.shape != (len(top),) or not np.isfinite(scores).all():
+            raise ConfigError(
+                f"the re-ranker {reranker.name} returned scores of shape {scores.shape}; expected ({len(top)},), finite"
+            )
+        order = np.argsort(-scores, kind="stable")
+        return [replace(top[at], score=float(scores[at])) for at in order] + rest
+
+
+def check_k(k: int) -> None:
+    """Refuse a number of hits out of range.
+
+    Raises:
+        ConfigError: `k` is not 1 to 1000.
+    """
+    if not 1 <= k <= MAX_K:
+        raise ConfigError(f"k is {k}; expected 1 to {MAX_K}")
+
+
+def check_vector(query: np.ndarray, dim: int) -> np.ndarray:
+    """A query vector scaled to length one.
+
+    Raises:
+        ConfigError: it has the wrong shape, is zero or not finite.
+    """
+    query = np.asarray(query, np.float32)
+    length = float(np.linalg.norm(query)) if query.shape == (dim,) else 0.0
+    if not np.isfinite(length) or length == 0:
+        raise ConfigError(
+            f"the query vector has shape {query.shape} and length {length}; expected ({dim},), finite and not zero"
+        )
+    return query / length
