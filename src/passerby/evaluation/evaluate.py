@@ -8,6 +8,7 @@ Axes: Q queries, G gallery items, N images, C captions.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from functools import partial
 
@@ -18,11 +19,14 @@ from passerby.data.records import Split
 from passerby.errors import ConfigError, DataError
 from passerby.evaluation.features import Encoder, Features, Progress, Vectors, encode_split
 from passerby.evaluation.judging import Stamp, judge
+from passerby.evaluation.leaks import duplicate_diagnosis, equal_rows
 from passerby.evaluation.protocol import Protocol
 from passerby.evaluation.report import Report
 from passerby.evaluation.scoring import Scoring, dot_product
 from passerby.evaluation.task import Task, gallery_vectors, query_vectors, set_up
 from passerby.metrics import TieGroups, rank_at_random, rank_blocks, rank_scores, rank_single_shot
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -88,6 +92,8 @@ def evaluate_features(
 ) -> Report:
     """Report on a split that is already encoded.
 
+    Where rows of the gallery are equal and decide R@1, that is said in the log.
+
     Args: as `evaluate`; `features` come from `encode_split` of the same split.
 
     Raises:
@@ -96,7 +102,10 @@ def evaluate_features(
     """
     task, chosen = set_up(split, protocol), scoring or dot_product()
     stamp = Stamp(name, dataset, fingerprint, seed, trained_on, chosen.name, chosen.transductive, flip=features.flipped)
-    return judge(rank_task(features, task, chosen, seed=seed), task, stamp)
+    report = judge(rank_task(features, task, chosen, seed=seed), task, stamp)
+    for diagnosis in duplicate_diagnosis(report.r1 / 100, *equal_rows(gallery_vectors(features, task))):
+        _LOGGER.warning("%s: %s", name, diagnosis)
+    return report
 
 
 def rank_task(features: Features, task: Task, scoring: Scoring, *, seed: int = 0) -> list[TieGroups]:

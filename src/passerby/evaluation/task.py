@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from passerby.data.records import Split
 from passerby.errors import ConfigError, DataError
 from passerby.evaluation.features import Features, Vectors
+from passerby.evaluation.leaks import refuse_repeated_pictures
 from passerby.evaluation.protocol import Protocol
 from passerby.metrics import Relevance, relevance_from_labels
 
@@ -57,12 +58,14 @@ def set_up(split: Split, protocol: Protocol) -> Task:
     are not searched.
 
     Raises:
-        DataError: the split is another than the protocol reports, or no query with a hit is left.
+        DataError: the split is another than the protocol reports, lists a picture twice, or no query with a hit is
+            left.
     """
     if split.name != protocol.report_split:
         raise DataError(
             f"the protocol reports the split {protocol.report_split!r}, but was given the split {split.name!r}"
         )
+    refuse_repeated_pictures(split)
     kept_for_asking = set(split.query_ids)
     asks = np.array([image.image_id in kept_for_asking for image in split.images], bool)  # (N,)
     junk = np.array([image.junk for image in split.images], bool)

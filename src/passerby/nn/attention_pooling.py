@@ -24,7 +24,7 @@ def attention_pool(tokens: Tensor, scores: Tensor, mask: Tensor | None = None) -
     Shape:
         tokens (B, L, C), scores (B, L, Q), mask (B, L) -> (B, Q, C).
     """
-    scores = scores.float()
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     if mask is not None:
         scores = scores.masked_fill(~mask[:, :, None], torch.finfo(scores.dtype).min)
     weights = scores.softmax(dim=1)  # (B, L, Q)
