@@ -140,19 +140,22 @@ def beside_scores(name: str, peers: Path | None, rounds: int) -> dict:
     """Ours beside every rival that takes scores, on the same matrix."""
     queries, gallery, asked, labels, places = make(name)
     scores = queries @ gallery.T
-    relevance = relevance_from_labels(asked, labels, **places)
-    result = {"from_scores": clocked(lambda: figures(rank_scores(scores, relevance)), rounds), "rivals": {}}
+
+    def mine():
+        return figures(rank_scores(scores, relevance_from_labels(asked, labels, **places)))
+
+    result = {"from_scores": clocked(mine, rounds), "rivals": {}}
     rivals = {"full sort": full_sort, "pure Python": pure_python, **torchreid(peers)}
     for rival, evaluate in rivals.items():
         slow = rival.endswith("pure Python")
         part = (
             np.random.default_rng(1).choice(len(asked), min(SLOW, len(asked)), replace=False) if slow else slice(None)
         )
-        mine = {**places, "query_cameras": places["query_cameras"][part]}
-        timed = clocked(lambda: evaluate(scores[part], asked[part], labels, mine), 1 if slow else 3)  # noqa: B023
+        seen = {**places, "query_cameras": places["query_cameras"][part]}
+        timed = clocked(lambda: evaluate(scores[part], asked[part], labels, seen), 1 if slow else 3)  # noqa: B023
         result["rivals"][rival] = finished(timed, result["from_scores"], len(asked) / SLOW if slow else 1)
         if slow:
-            check = relevance_from_labels(asked[part], labels, **mine)
+            check = relevance_from_labels(asked[part], labels, **seen)
             expected = figures(rank_scores(scores[part], check))[:4]
             result["rivals"][rival] |= {"largest_difference": difference(timed, expected), "timed_queries": SLOW}
     return result

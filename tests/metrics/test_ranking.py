@@ -12,11 +12,14 @@ from sklearn.metrics import average_precision_score
 from passerby.errors import ConfigError, DataError
 from passerby.metrics import (
     average_precision,
+    cmc_curve,
     first_rank,
     hits_at,
     inverse_negative_penalty,
     mean_over_queries,
+    median_over_queries,
     rank_at_random,
+    rank_blocks,
     rank_features,
     rank_scores,
     relevance_from_labels,
@@ -246,6 +249,32 @@ def test_a_gallery_of_one_and_a_k_beyond_the_gallery():
         assert value[0] == 1
 
 
+def test_the_curve_is_the_share_of_first_ranks_and_the_median_is_theirs():
+    scores, query, gallery = random_case(6)
+    groups = rank_scores(scores, relevance_from_labels(query, gallery))
+    first = first_rank(groups)
+    np.testing.assert_allclose(cmc_curve(groups, 9), [(first <= k).mean() for k in range(1, 10)])
+    assert median_over_queries(first) == np.median(first)
+    nobody = rank_scores(np.zeros((1, 2)), relevance_from_labels([5], [0, 1]))
+    assert np.isnan(median_over_queries(first_rank(nobody)))
+    assert np.isnan(cmc_curve(nobody, 2)).all()
+
+
+def test_weak_and_strong_features_take_both_ways_to_count():
+    """Where most of a row outranks the worst hit the row is sorted whole, else what outranks it is picked out."""
+    random = np.random.default_rng(7)
+    for hits in ("first", "last", "all"):
+        scores = np.sort(np.round(random.normal(size=(20, 200)), 1))[:, ::-1].astype(np.float32)
+        gallery = np.zeros(200, int)
+        gallery[{"first": slice(0, 3), "last": slice(197, 200), "all": slice(0, 200, 50)}[hits]] = 1
+        groups = rank_scores(scores, relevance_from_labels(np.ones(20, int), gallery))
+        for query, row in enumerate(scores):
+            mine = groups.query == query
+            levels = sorted(set(row[gallery == 1]), reverse=True)
+            assert groups.above[mine].tolist() == [int((row > level).sum()) for level in levels]
+            assert groups.size[mine].tolist() == [int((row == level).sum()) for level in levels]
+
+
 def test_no_queries_at_all():
     groups = rank_scores(np.zeros((0, 3)), relevance_from_labels(np.zeros(0, int), [1, 2, 3]))
     assert average_precision(groups).shape == hits_at(groups, 1).shape == first_rank(groups).shape == (0,)
@@ -274,7 +303,12 @@ TWO_BY_THREE = relevance_from_labels([1, 2], [1, 2, 3])
         (lambda: rank_features(np.zeros((3, 4)), np.zeros((3, 4)), TWO_BY_THREE), DataError, "3 queries and 3 gallery"),
         (lambda: rank_features(GOOD, np.full((3, 3), np.nan), TWO_BY_THREE), DataError, "3 of 3 gallery rows"),
         (lambda: rank_features(GOOD - np.inf, np.zeros((3, 3)), TWO_BY_THREE), DataError, "query rows .*-inf"),
+        (lambda: rank_blocks([GOOD[:1].copy()], TWO_BY_THREE), DataError, "scores of 1 queries"),
+        (lambda: rank_blocks([GOOD.copy(), GOOD.copy()], TWO_BY_THREE), DataError, "more than 2 queries"),
+        (lambda: rank_blocks([GOOD[:, :2].copy()], TWO_BY_THREE), DataError, r"\(2, 2\).*\(B, 3\)"),
+        (lambda: rank_blocks([GOOD.astype(np.float16)], TWO_BY_THREE), DataError, "float16"),
         (lambda: hits_at(rank_scores(GOOD, TWO_BY_THREE), 0), ConfigError, "first 0"),
+        (lambda: cmc_curve(rank_scores(GOOD, TWO_BY_THREE), 0), ConfigError, "0 points"),
         (lambda: first_rank(rank_scores(GOOD, TWO_BY_THREE), "hopeful"), ConfigError, "'hopeful'.*expected"),
         (lambda: hits_at(rank_scores(GOOD, TWO_BY_THREE), 1, "expect"), ConfigError, "Did you mean 'expected'"),
     ],
@@ -285,7 +319,7 @@ def test_wrong_input_is_refused_by_name(call, error, words):
 
 
 def test_a_nan_in_a_later_block_is_named_by_its_own_row(monkeypatch):
-    monkeypatch.setattr("passerby.metrics.positions._BLOCK_BYTES", 64)
+    monkeypatch.setattr("passerby.metrics.positions._COPY_BYTES", 64)
     scores = np.zeros((50, 3))
     scores[41, 2] = np.nan
     with pytest.raises(DataError, match="row 41, column 2"):
