@@ -156,7 +156,7 @@ def test_every_recipe_tower_and_reader_is_described():
     rows = re.findall(r"^\| (image|text) \| `(\w+)` \|", sections(TRAINING)["Towers"], flags=re.MULTILINE)
     assert len(towers) > 5
     assert set(rows) == towers
-    rows = re.findall(r"^\| `([\w-]+)` \|", sections(TRAINING)["Data"], flags=re.MULTILINE)
+    rows = re.findall(r"^\| `([\w-]+)` \|", sections(TEXTS[ROOT / "docs" / "datasets.md"])["Names"], flags=re.MULTILINE)
     assert set(rows) == set(READERS)
 
 
