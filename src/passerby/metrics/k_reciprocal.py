@@ -217,4 +217,4 @@ def _original(similarity: Singles, lowest: Singles, settings: KReciprocal) -> Si
     if settings.variant == "fastreid":
         return 1 - similarity
     farthest = np.maximum(2 - 2 * lowest, np.finfo(np.float32).tiny)[:, None]  # a row of twins has nobody farther
-    return np.clip((2 - 2 * similarity) / farthest, 0, 1)
+    return np.minimum(np.maximum(2 - 2 * similarity, 0) / farthest, 1)
