@@ -67,3 +67,9 @@ def test_every_pair_is_hit_junk_or_miss_as_the_loops_say(seed, with_cameras, wit
 def test_wrong_input_is_refused_by_name(arguments, words):
     with pytest.raises(DataError, match=words):
         relevance_from_labels(**arguments)
+
+
+def test_an_empty_gallery_has_neither_hits_nor_junk():
+    relevance = relevance_from_labels([1, 2], np.zeros(0, int), itself=[-1, -1])
+    assert len(relevance.positives) == len(relevance.junk) == 0
+    assert relevance.counted.tolist() == [0, 0]

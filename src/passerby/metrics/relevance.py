@@ -98,7 +98,8 @@ def relevance_from_labels(
     is_junk |= own[rows] == columns
 
     # The query's own picture is junk even where its label is unknown, so it is added apart from the equal pairs.
-    extra = np.flatnonzero((own >= 0) & ~left_out[own])
+    extra = np.flatnonzero(own >= 0)
+    extra = extra[~left_out[own[extra]]]
     extra = extra[(query[extra] != gallery[own[extra]]) | (query[extra] < 0)]
     junk_rows = np.concatenate([rows[is_junk], extra])
     junk_columns = np.concatenate([columns[is_junk], own[extra]])
