@@ -45,35 +45,52 @@ def encoder(name: str) -> ContextEncoder:
     return ContextEncoder(context_config(name, WIDTH, CLASSES, dropout=0.0, attention_dropout=0.0)).eval()
 
 
-def dense(model: ContextEncoder, features: torch.Tensor) -> torch.Tensor:
-    """NFormer with matrices of N x N, as its formulas are written: the same weights, landmarks and neighbours."""
+def dense(model: ContextEncoder, features: torch.Tensor, lean: bool = False) -> torch.Tensor:
+    """NFormer with matrices of N x N: the same weights, landmarks and neighbours.
+
+    As the formulas are written and the releases compute them, all maps at once and the mask times its transpose in
+    every layer; or lean: the mask made once, one map at a time, in place.
+    """
     landmarks = model.choose_landmarks(features)
     rows = model.prepared(features)
     with torch.no_grad():
         unit = unit_rows(features)
         nearest = (unit @ unit.T).topk(model.settings.k, dim=1).indices
-        chosen = torch.zeros(len(rows), len(rows), dtype=torch.bool).scatter_(1, nearest, True)
-        mask = ~(chosen & chosen.T)
-        del unit, nearest, chosen
+        chosen = torch.zeros(len(rows), len(rows)).scatter_(1, nearest, 1.0)
+        outside = (chosen * chosen.T) < 1 if lean else None
     for layer, marks in zip(model.layers, landmarks, strict=True):
         frame = layer.frame(rows[marks].mean(dim=1))
         memory = layer.remember(rows, frame)
-        heads = []
-        queries = layer.factors(rows, frame)
-        for head in range(layer.heads):
-            affinity = queries[:, head] @ memory.keys[:, head].T
-            heads.append(torch.softmax(affinity.masked_fill_(mask, -torch.inf), dim=1) @ memory.values[head])
+        queries, keys = layer.factors(rows, frame).transpose(0, 1), memory.keys.permute(1, 2, 0)  # (S, N, P), (S, P, N)
+        if outside is None:
+            affinity = (queries @ keys).masked_fill((chosen * chosen.T)[None] < 1, -1e9)
+            heads = (torch.softmax(affinity, dim=2) @ memory.values).transpose(0, 1).flatten(1)
             del affinity
-        rows = layer.norm1(rows + layer.out(torch.cat(heads, dim=1)))
+        else:
+            maps = [(queries[head] @ keys[head]).masked_fill_(outside, -torch.inf) for head in range(layer.heads)]
+            heads = torch.cat([torch.softmax(one, dim=1) @ memory.values[at] for at, one in enumerate(maps)], dim=1)
+            del maps
+        rows = layer.norm1(rows + layer.out(heads))
         widened = torch.nn.functional.gelu(layer.widen(rows), approximate="tanh")
         rows = layer.norm2(rows + layer.narrow(widened))
     return rows
 
 
+def dense_triplet(features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The hardest triplets out of the matrix of all distances, with its gradient, as the field's code has it."""
+    squares = features.square().sum(dim=1)
+    distances = squares[:, None] + squares[None] - 2 * features @ features.T
+    distances = distances.clamp_min(1e-12).sqrt()
+    same = labels[:, None] == labels[None]
+    positive = distances.masked_fill(~same, -torch.inf).amax(dim=1)
+    negative = distances.masked_fill(same, torch.inf).amin(dim=1)
+    return (positive - negative + 0.3).clamp_min(0).mean()
+
+
 def forward(how: str, name: str, rows: int) -> dict:
     model, features = encoder(name), people(rows)
     with torch.no_grad():
-        run = (lambda given: dense(model, given)) if how == "dense" else model
+        run = model if how == "sparse" else (lambda given: dense(model, given, lean=how == "lean"))
         run(people(64))  # loads what is loaded at the first use
         found = measured(lambda: run(features))
         if how == "sparse":
@@ -92,7 +109,8 @@ def step(how: str, name: str, rows: int) -> dict:
         hidden = torch.cat([dense(model, one) if how == "dense" else model(one) for one in sets])
         logits = model.classify(model.embed(hidden))
         loss = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.1)
-        loss = loss + triplet_loss(hidden, labels) + 0.0005 * centers(hidden, labels)
+        triplets = dense_triplet if how == "dense" else triplet_loss
+        loss = loss + triplets(hidden, labels) + 0.0005 * centers(hidden, labels)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -168,8 +186,14 @@ def beside(case: str, rows: int) -> dict:
     sparse, matrix = in_a_process(case, "sparse", "nformer", rows), in_a_process(case, "dense", "nformer", rows)
     if not np.isclose(sparse["mean_size"], matrix["mean_size"], rtol=1e-4):
         raise SystemExit(f"{case} at {rows}: sparse gives {sparse['mean_size']}, dense {matrix['mean_size']}")
-    ratio = {clock: round(matrix[clock] / sparse[clock], 1) for clock in ("cpu_s", "wall_s")}
-    return {"sparse": sparse, "dense": matrix, "times_as_fast": ratio}
+    if case == "forward":
+        lean = in_a_process(case, "lean", "nformer", rows)
+        return {"sparse": sparse, "dense": matrix, "lean": lean, "times_as_fast": times(matrix, sparse)}
+    return {"sparse": sparse, "dense": matrix, "times_as_fast": times(matrix, sparse)}
+
+
+def times(slow: dict, fast: dict) -> dict:
+    return {clock: round(slow[clock] / fast[clock], 1) for clock in ("cpu_s", "wall_s")}
 
 
 def machine() -> dict:

@@ -62,9 +62,20 @@ def test_gradient_is_that_of_the_full_matrix():
 def test_blocks_find_what_one_piece_finds(monkeypatch):
     features, labels = rows_of(23, 5, 2)
     whole = hardest(features, labels)
-    monkeypatch.setattr(triplet, "_BLOCK", 23 * 4)
+    monkeypatch.setattr(triplet, "_BLOCK", 32 * 4)
     for one, other in zip(hardest(features, labels), whole, strict=True):
         assert torch.equal(one, other)
+
+
+def test_hardest_rows_of_many_equal_the_full_matrix():
+    features, labels = rows_of(300, 40, 3)
+    distances = torch.cdist(features, features)
+    same = labels[:, None] == labels[None]
+    positive, negative, valid = hardest(features, labels)
+    beside = same & ~torch.eye(300, dtype=torch.bool)
+    assert torch.equal(valid, beside.any(dim=1))
+    assert torch.equal(positive[valid], distances.masked_fill(~beside, -torch.inf).argmax(dim=1)[valid])
+    assert torch.equal(negative, distances.masked_fill(same, torch.inf).argmin(dim=1))
 
 
 def test_rows_alone_are_left_out():

@@ -14,6 +14,7 @@ from torch import Tensor
 from passerby.errors import ConfigError
 
 _BLOCK = 1 << 23
+_GROUP = 32
 
 
 def triplet_loss(features: Tensor, labels: Tensor, margin: float | None = 0.3, squared: bool = False) -> Tensor:
@@ -57,26 +58,49 @@ def triplet_loss(features: Tensor, labels: Tensor, margin: float | None = 0.3, s
 def hardest(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The furthest row of the same and the nearest of another identity, in blocks of rows.
 
+    Rows are sorted by identity first, so that those of the same one lie in a narrow band of columns and the rest of a
+    block is looked through once.
+
     Shape:
         features (B, D), labels (B,) -> furthest same (B,), nearest other (B,), whether both exist (B,).
     """
     count = len(features)
-    squares = features.square().sum(dim=1)
+    order = labels.argsort(stable=True)
+    owners, back = labels[order], order.argsort()
+    padding = -count % _GROUP
+    rows = torch.nn.functional.pad(features[order], (0, 0, 0, padding))  # (B', D)
+    squares = rows.square().sum(dim=1)
+    squares[count:] = torch.inf  # rows of the padding are nobody's nearest
     positive, negative = (torch.zeros(count, dtype=torch.long, device=features.device) for _ in range(2))
     valid = torch.zeros(count, dtype=torch.bool, device=features.device)
-    step = max(1, _BLOCK // max(1, count))
+    step = max(1, _BLOCK // max(1, len(rows)))
+    block = rows.new_empty((min(step, count), len(rows)))
     for first in range(0, count, step):
-        part = slice(first, first + step)
+        last = min(first + step, count)
         # The anchor's own square is the same in its whole row, so the order does not need it.
-        distances = torch.addmm(squares[None], features[part], features.T, alpha=-2)  # (b, B)
-        same = labels[part, None] == labels[None]
-        rows = torch.arange(len(distances), device=features.device)
+        distances = torch.addmm(squares, rows[first:last], rows.T, alpha=-2, out=block[: last - first])  # (b, B')
+        low = int(torch.searchsorted(owners, owners[first]))
+        high = int(torch.searchsorted(owners, owners[last - 1], right=True))
+        band = distances[:, low:high]
+        same = owners[first:last, None] == owners[None, low:high]
+        anchors = torch.arange(last - first, device=features.device)
         others = same.clone()
-        others[rows, rows + first] = False
-        positive[part] = distances.masked_fill(~others, -torch.inf).argmax(dim=1)
-        negative[part] = distances.masked_fill(same, torch.inf).argmin(dim=1)
-        valid[part] = others.any(dim=1) & ~same.all(dim=1)
-    return positive, negative, valid
+        others[anchors, anchors + first - low] = False
+        positive[first:last] = low + band.masked_fill(~others, -torch.inf).argmax(dim=1)
+        band.masked_fill_(same, torch.inf)
+        negative[first:last] = _smallest(distances)
+        valid[first:last] = others.any(dim=1) & (same.sum(dim=1) < count)
+    return order[positive][back], order[negative][back], valid[back]
+
+
+def _smallest(distances: Tensor) -> Tensor:
+    """Where each row is smallest; by the minima of groups first, which is several times as fast as argmin: (b,)."""
+    rows, width = distances.shape
+    groups = width // _GROUP
+    best = distances.view(rows, _GROUP, groups).amin(dim=1).argmin(dim=1)  # (b,)
+    candidates = best[:, None] + groups * torch.arange(_GROUP, device=distances.device)  # (b, G)
+    within = distances.gather(1, candidates).argmin(dim=1, keepdim=True)
+    return candidates.gather(1, within)[:, 0]
 
 
 def _distance(one: Tensor, other: Tensor, squared: bool) -> Tensor:

@@ -10,6 +10,8 @@ Axes: Q rows that ask, N rows that are searched, D width, C neighbours asked for
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -18,8 +20,8 @@ from passerby.errors import ConfigError, DataError
 #: Largest block of scores, in numbers; beyond it the gain in arithmetic is lost to memory.
 _BLOCK = 1 << 25
 _FEWEST_ROWS, _MOST_ROWS = 128, 512
-#: Columns whose maximum is looked at first: the C best scores lie in the C groups with the best maxima.
-_GROUP = 32
+#: Most columns whose maximum is looked at first: the C best scores lie in the C groups with the best maxima.
+_GROUP = 64
 #: How far a product of unit vectors can be off: two roundings of the factors and one of the result.
 _ERROR = {torch.bfloat16: 3 * 2.0**-9, torch.float32: 2.0**-18, torch.float64: 2.0**-45}
 #: Shortlist beyond the neighbours asked for; rounder products need a longer one.
@@ -199,14 +201,20 @@ class RowSearch:
 def _largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The smallest of the `count` largest scores of each row, and where all of them are: (q,), (q, S)."""
     rows, width = scores.shape
-    groups = width // _GROUP
+    size = _group_size(width, count)
+    groups = width // size
     if groups <= 2 * count:
         best = scores.topk(count, dim=1, sorted=True)
         return best.values[:, -1], best.indices
     # A group is every (N' / G)-th column, so that the maximum runs over whole cache lines.
-    maxima = scores.view(rows, _GROUP, groups).amax(dim=1)  # (q, N' / G)
+    maxima = scores.view(rows, size, groups).amax(dim=1)  # (q, N' / G)
     chosen = maxima.topk(count, dim=1, sorted=False).indices  # (q, S)
-    candidates = chosen[:, None, :] + groups * torch.arange(_GROUP, device=scores.device)[None, :, None]
+    candidates = chosen[:, None, :] + groups * torch.arange(size, device=scores.device)[None, :, None]
     candidates = candidates.flatten(1)  # (q, G * S)
     best = scores.gather(1, candidates).topk(count, dim=1, sorted=True)
     return best.values[:, -1], candidates.gather(1, best.indices)
+
+
+def _group_size(width: int, count: int) -> int:
+    """A power of two, so that it divides the padding, near where both partial sorts see equally many numbers."""
+    return min(_GROUP, 1 << round(math.log2(max(2.0, math.sqrt(width / count)))))
