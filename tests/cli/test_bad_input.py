@@ -17,8 +17,7 @@ import pytest
 from PIL import Image
 
 from colour_encoder import ColourEncoder, all_bytes, jpeg, person, write_people
-from passerby.gallery import Gallery
-from passerby.gallery import gallery as gallery_module
+from passerby.gallery import Gallery, local
 
 
 @pytest.fixture
@@ -105,7 +104,7 @@ def test_a_gallery_whose_model_was_replaced_is_refused_and_kept(call, gallery, t
 
 
 def test_a_second_writer_is_told_and_the_first_is_not_disturbed(call, gallery, tmp_path, monkeypatch):
-    monkeypatch.setattr(gallery_module, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(local, "_PATIENCE_S", 0.05)
     write_people(tmp_path / "more", 4, seed=700)
     with Gallery.open(gallery, ColourEncoder(name="street")) as first:
         first.search("red")

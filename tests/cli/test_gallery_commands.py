@@ -53,7 +53,7 @@ def test_index_takes_files_several_sources_and_the_exact_engine(call, people, tm
     one = people / "0000_c1s1_000000.jpg"
     code, out, _ = call("index", one, tmp_path / "more", "--gallery", f"exact:{tmp_path / 'g'}", "--json")
     assert (code, json.loads(out)["added"]) == (0, 4)
-    assert "exact, 18 dimensions" in call("gallery", "info", tmp_path / "g")[1]
+    assert "exact, 18 dimensions: every vector is compared" in call("gallery", "info", tmp_path / "g")[1]
 
 
 def test_index_where_nothing_can_be_indexed(call, tmp_path):
@@ -92,9 +92,12 @@ def test_search_prints_json(call, gallery, people):
     code, out, _ = call("search", gallery, "--image", picture, "--json", "-k", 2)
     answer = json.loads(out)
     assert code == 0
-    assert answer["query"] == {"text": None, "image": str(picture), "k": 2}
+    assert answer["query"]["image"] == [str(picture)]
+    assert (answer["query"]["text"], answer["query"]["k"], answer["band"]) == ([], 2, "weak")
+    assert set(answer["seconds"]) == {"encode", "search"}
     assert answer["hits"][0]["path"] == str(picture)
-    assert set(answer["hits"][0]) == {"id", "score", "path", "camera", "time", "person", "thumbnail"}
+    known = {"camera", "time", "person", "track", "source", "metadata"}
+    assert set(answer["hits"][0]) == {"id", "score", "band", "path", "others"} | known
 
 
 def test_search_shows_a_table_on_a_terminal(call, gallery, monkeypatch):
@@ -118,6 +121,65 @@ def test_search_draws_a_grid_also_when_files_are_gone(call, gallery, people, tmp
     code, _, err = call("search", gallery, "red", "--grid", tmp_path / "none" / "grid.png")
     assert code == 1
     assert "cannot be written" in err
+
+
+def test_a_filter_and_groups(call, gallery):
+    code, out, _ = call("search", gallery, "red", "--where", 'camera in ["c1"]', "-k", 20)
+    assert code == 0
+    assert {line.split("\t")[3] for line in out.splitlines()} == {"c1"}
+    code, out, _ = call("search", gallery, "red", "--group", "camera")
+    assert sorted(line.split("\t")[3] for line in out.splitlines()) == ["c1", "c2", "c3"]
+    code, _, err = call("search", gallery, "red", "--where", "camera = 3")
+    assert code == 1
+    assert "wrong at character 8: '=' means nothing here; write == to compare\n  camera = 3\n         ^" in err
+
+
+def test_more_like_this_and_not_like_that(call, gallery):
+    ids = [line.split("\t")[4] for line in call("search", gallery, "red", "-k", 3)[1].splitlines()]
+    code, out, _ = call("search", gallery, "--like", ids[0], "--unlike", ids[1], "-k", 30)
+    assert code == 0
+    found = [line.split("\t")[4] for line in out.splitlines()]
+    assert len(found) == 18
+    assert not set(found) & set(ids[:2])
+
+
+def test_a_table_brings_metadata_and_a_person_can_be_erased(call, people, tmp_path):
+    rows = ["path,camera,time,identity,track,coat"]
+    names = sorted(path.name for path in people.iterdir())[:4]
+    for index, name in enumerate(names):
+        rows.append(f"{name},door,2026-11-20T08:0{index}:00,{index // 2},t{index},{'long' if index else ''}")
+    (people / "people.csv").write_text("\n".join(rows) + "\n")
+    code, out, _ = call("index", people / "people.csv", people, "--gallery", tmp_path / "g", "--json")
+    assert (code, json.loads(out)["added"]) == (0, 20)
+    listed = call("gallery", "list", tmp_path / "g", "--where", 'coat == "long" and time < "2026-11-20 08:03"', "--json")
+    found = [json.loads(line) for line in listed[1].splitlines()]
+    assert {row["track"] for row in found} == {"t1", "t2"}
+    assert {row["metadata"]["coat"] for row in found} == {"long"}
+    assert "metadata  coat" in call("gallery", "info", tmp_path / "g")[1]
+    assert call("gallery", "delete", tmp_path / "g", "--identity", 1)[1] == "2 of 2 pictures erased; 18 are left\n"
+    assert call("gallery", "delete", tmp_path / "g", "--source", people / "people.csv")[1].startswith("2 of 2")
+    assert call("gallery", "delete", tmp_path / "g")[0] == 2
+
+
+def test_verify_snapshot_restore_copy_and_optimize(call, gallery, tmp_path):
+    assert call("gallery", "verify", gallery)[1] == "20 pictures are whole\n"
+    assert call("gallery", "snapshot", gallery, tmp_path / "s")[:2] == (0, f"snapshot of 20 pictures: {tmp_path / 's'}\n")
+    assert call("gallery", "snapshot", gallery, tmp_path / "s")[0] == 1
+    assert call("gallery", "restore", tmp_path / "s", tmp_path / "again")[0] == 0
+    assert call("search", tmp_path / "again", "red", "-k", 3)[1] == call("search", gallery, "red", "-k", 3)[1]
+    code, out, err = call("gallery", "copy", gallery, f"exact:{tmp_path / 'x'}")
+    assert (code, out) == (0, f"20 pictures copied and verified; exact:{tmp_path / 'x'} holds 20\n")
+    assert "verifying: 20 of 20" in err
+    assert call("gallery", "copy", gallery, tmp_path / "x")[1].startswith("0 pictures copied")
+    assert "the same gallery" in call("gallery", "copy", gallery, gallery)[2]
+    assert "4-bit codes over 20 rows" in call("gallery", "optimize", gallery)[1]
+    victim = next((gallery / "thumbnails").rglob("*.jpg"))
+    victim.write_bytes(victim.read_bytes()[:-1])
+    code, out, err = call("gallery", "verify", gallery)
+    assert (code, out) == (1, "")
+    assert f"the thumbnail of {victim.stem} is damaged" in err
+    assert "nothing was copied, because" in call("gallery", "snapshot", gallery, tmp_path / "t")[2]
+    assert not (tmp_path / "t").exists()
 
 
 @pytest.mark.parametrize(
@@ -166,6 +228,8 @@ def test_info_and_list_as_json(call, gallery):
     assert len(rows) == 20
     assert {row["camera"] for row in rows} == {"c1", "c2", "c3"}
     assert "cameras   c1 7, c2 7, c3 6" in call("gallery", "info", gallery)[1]
+    only = call("gallery", "list", gallery, "--where", 'camera == "c3"')[1].splitlines()
+    assert len(only) == 6
 
 
 def test_names_cannot_drive_the_terminal(call, tmp_path):
@@ -204,7 +268,7 @@ def test_a_thousand_pictures_are_searched_within_a_second_and_a_half_and_without
     assert "1,000 pictures added" in out
     timings = []
     for _ in range(3):
-        out, used, wall = passerby("search", tmp_path / "g", "a woman in a red coat")
+        out, used, wall = passerby("search", tmp_path / "g", "a woman in a red coat", "--keep-poor")
         assert len(out.splitlines()) == 10
         assert Path(out.split("\t")[2]).is_file()
         timings.append(min(used, wall))

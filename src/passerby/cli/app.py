@@ -30,6 +30,7 @@ COMMANDS = {
     "index": "Put pictures into a gallery; an interrupted run continues.",
     "search": "Find people in a gallery by a sentence, a picture or both.",
     "gallery": "Show, list or delete what a gallery holds.",
+    "study": "Studies: what models cost.",
     "export": "Write a model's towers for ONNX Runtime or OpenVINO.",
     "doctor": "Print versions, devices, extras and caches.",
 }

@@ -17,7 +17,8 @@ import typer
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False) -> None:
-    """Show versions, devices, extras, caches and shipped models."""
+    """Show versions, devices, extras, caches and shipped models; measure the engines and remember the fastest."""
+    _measure()
     found = examine()
     if as_json:
         typer.echo(json.dumps(found, indent=2))
@@ -48,7 +49,25 @@ def examine() -> dict[str, Any]:
         "extras": _extras(),
         "caches": _caches(),
         "models": _models(),
+        "licences": _licences(),
     }
+
+
+def _measure() -> None:
+    """Time the engines on a shipped model, which decides what `auto` takes where a model has no record of its own."""
+    from passerby.errors import PasserbyError
+    from passerby.models.checkpoint import read_checkpoint
+    from passerby.models.runtimes.measured import GENERAL, measure, remember
+    from passerby.models.sources import locate, shipped_models
+
+    for name in shipped_models():
+        try:
+            checkpoint = read_checkpoint(locate(name).folder)
+            if checkpoint.exported:
+                remember(GENERAL, measure(checkpoint))
+                return
+        except PasserbyError:  # a damaged model is told further down, beside its name
+            continue
 
 
 def _gpus() -> list[str]:
@@ -67,11 +86,13 @@ def _runtime() -> dict[str, str]:
     """What "auto" chooses for a model with exported towers, and for one without."""
     from passerby.errors import PasserbyError
     from passerby.models.runtimes.choice import choose
+    from passerby.models.runtimes.measured import GENERAL, remembered
 
     chosen: dict[str, str] = {}
-    for key, exported in (("exported", True), ("weights_only", False)):
+    forms: dict[str, tuple[str, ...]] = {"exported": ("onnx",), "weights_only": ()}
+    for key, readable in forms.items():
         try:
-            choice = choose("auto", "auto", exported, True, "a model")
+            choice = choose("auto", "auto", readable, True, "a model", remembered(GENERAL))
             chosen[key] = f"{choice.runtime} ({choice.why})"
         except PasserbyError as error:
             chosen[key] = f"none ({error})"
@@ -133,6 +154,13 @@ def _models() -> dict[str, dict[str, Any]]:
     return models
 
 
+def _licences() -> dict[str, str]:
+    """Terms of well-known pretrained weights, which are not the terms of this program."""
+    from passerby.models.licences import WELL_KNOWN, weights_licence
+
+    return {name: weights_licence(name) or "unknown" for name in (*WELL_KNOWN, "clip", "distilbert")}
+
+
 def _lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     cpu = found["cpu"]
     lines = [
@@ -155,6 +183,13 @@ def _lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"{'' if model['exported'] else ', not exported'}"
         )
         lines.append((f"model {name}", text))
+    terms: dict[str, list[str]] = {}
+    for name, licence in found["licences"].items():
+        terms.setdefault(licence, []).append(name)
+    heading = "weights' licence"
+    for licence, names in terms.items():
+        lines.append((heading, f"{licence}: {', '.join(names)}"))
+        heading = ""
     if not found["models"]:
         lines.append(("models", "none shipped; name a folder or hf:org/name"))
     return lines
