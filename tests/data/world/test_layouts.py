@@ -18,10 +18,11 @@ from passerby.cli.world import LAYOUT_NAMES
 from passerby.data.readers import READERS, open_dataset, open_source
 from passerby.data.readers.source import crossing, missing
 from passerby.data.world import pieces
-from passerby.data.world.layout import Sighting, no_extras
+from passerby.data.world.layout import Extra, Sighting, no_extras
 from passerby.data.world.layouts import LAYOUTS, layout_of
+from passerby.data.world.retakes import retake
 from passerby.data.world.sidecar import ceiling_scores, read_people, split_file
-from passerby.data.world.street import CAPTIONS_PER_IMAGE, Street, take_picture
+from passerby.data.world.street import CAPTIONS_PER_IMAGE, Street, inhabitants, take_picture
 from passerby.data.world.text_layouts import tokens
 from passerby.data.world.writing import write
 from passerby.errors import DataError, MissingExtraError
@@ -308,6 +309,21 @@ def test_market_has_hand_drawn_boxes_of_who_asks(street):
     assert sorted(drawn) == sorted(3 * whom)
     pictures = [Image.open(image.path).tobytes() for image in boxes.images]
     assert len(set(pictures)) == len(pictures)
+
+
+def test_extras_follow_from_the_picture_beside_them():
+    identity = inhabitants(PLAN)["test"][0]
+    picture = take_picture(PLAN, "test", 0, identity, 0)
+    drawn = {
+        name: retake(Extra("any.jpg", kind, later), picture, identity)
+        for name, kind, later in (("fits", "exact", 0), ("later", "exact", 1), ("junk", "junk", 0), ("no", "nobody", 0))
+    }
+    assert all(image.shape == picture.rendering.image.shape for image in drawn.values())
+    assert len({image.tobytes() for image in drawn.values()}) == 4
+    corner = np.asarray(Image.fromarray(picture.rendering.image).crop((8, 12, 16, 24)).resize((16, 24), 2))
+    assert np.array_equal(drawn["junk"], corner)
+    other = inhabitants(PLAN)["test"][2]
+    assert np.array_equal(drawn["no"], retake(Extra("any.jpg", "nobody"), picture, other))  # shows no person at all
 
 
 def test_labelled_boxes_are_other_pictures_of_the_same(street):

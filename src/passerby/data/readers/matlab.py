@@ -72,6 +72,7 @@ def _read_hdf5(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
         return cells
 
     try:
+        file: Any
         with h5py.File(path) as file:
             held = list(file)
             return {name: _present(value_of(file[name]) if name in file else None, name, held, path) for name in names}
