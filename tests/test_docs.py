@@ -38,8 +38,9 @@ def commands():
     found = {}
     for name in app.COMMANDS:
         command = group.get_command(None, name)
-        inner = getattr(command, "commands", {})
-        found |= {(name, key): one for key, one in inner.items()} if inner else {(name,): command}
+        names = command.list_commands(None) if hasattr(command, "list_commands") else []
+        inner = {(name, key): command.get_command(None, key) for key in names}
+        found |= inner or {(name,): command}
     return found
 
 

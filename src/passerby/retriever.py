@@ -22,6 +22,7 @@ from passerby.models.checkpoint import Checkpoint, read_checkpoint
 from passerby.models.preprocessing import Preprocessing
 from passerby.models.runtimes import Runtime
 from passerby.models.runtimes.choice import choose, installed, usable_cores
+from passerby.models.runtimes.measured import remembered
 from passerby.models.runtimes.onnx_files import tower_file
 from passerby.models.runtimes.pair import PairRuntime
 from passerby.models.sources import Source, is_clip_folder, locate
@@ -199,7 +200,8 @@ def load(model: str | Path, runtime: str = "auto", device: str = "auto", threads
 
 
 def _engine(checkpoint: Checkpoint, name: str, runtime: str, device: str, threads: int) -> Runtime:
-    choice = choose(runtime, device, checkpoint.exported, checkpoint.has_weights, name)
+    times = remembered(checkpoint.config.fingerprint)
+    choice = choose(runtime, device, checkpoint.forms, checkpoint.has_weights, name, times)
     _LOGGER.debug("%s runs on %s (%s)", name, choice.runtime, choice.why)
     if choice.runtime in ("openvino", "onnxruntime"):
         return _exported_engine(checkpoint, runtime, choice.runtime, threads)
@@ -215,10 +217,13 @@ def _exported_engine(checkpoint: Checkpoint, asked: str, chosen: str, threads: i
     from passerby.models.runtimes.openvino_engine import OpenVinoRuntime
 
     engine = OpenVinoRuntime(checkpoint, threads)
-    small = tower_file(checkpoint, "text").stat().st_size < _SMALL_TEXT_TOWER
-    if asked == "auto" and small and installed("onnxruntime"):
+    if asked == "auto" and "onnx" in checkpoint.forms and installed("onnxruntime") and _small_text(checkpoint):
         return PairRuntime(engine, _onnxruntime(checkpoint, threads))
     return engine
+
+
+def _small_text(checkpoint: Checkpoint) -> bool:
+    return tower_file(checkpoint, "text").stat().st_size < _SMALL_TEXT_TOWER
 
 
 def _onnxruntime(checkpoint: Checkpoint, threads: int) -> Runtime:
@@ -228,7 +233,7 @@ def _onnxruntime(checkpoint: Checkpoint, threads: int) -> Runtime:
 
 
 def _load_clip(source: Source, runtime: str, device: str, threads: int) -> Retriever:
-    choice = choose(runtime, device, exported=False, has_weights=True, origin=source.name)
+    choice = choose(runtime, device, forms=(), has_weights=True, origin=source.name)
     from passerby.models.clip_folder import read_clip
     from passerby.models.runtimes.torch_engine import TorchRuntime
 

@@ -29,6 +29,11 @@ from passerby.models.tokenizer import Tokenizer
 FORMAT_VERSION = 1
 WEIGHTS, CONFIG, TOKENIZER, CARD = "model.safetensors", "config.json", "tokenizer.json", "README.md"
 IMAGE_ONNX, TEXT_ONNX = "onnx/image.onnx", "onnx/text.onnx"
+#: Form of exported towers -> its files: picture tower, sentence tower, and what belongs to them.
+EXPORTED: Mapping[str, tuple[str, ...]] = {
+    "onnx": (IMAGE_ONNX, TEXT_ONNX),
+    "openvino": ("openvino/image.xml", "openvino/text.xml", "openvino/image.bin", "openvino/text.bin"),
+}
 
 _PICKLES = frozenset({".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib"})
 _LARGEST_HALF = 65504.0
@@ -147,8 +152,13 @@ class Checkpoint:
 
     @property
     def exported(self) -> bool:
-        """Whether both exported towers are there."""
-        return IMAGE_ONNX in self.files and TEXT_ONNX in self.files
+        """Whether both exported towers are there, in any form."""
+        return bool(self.forms)
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """Forms of `EXPORTED` in which both towers are there."""
+        return tuple(form for form, names in EXPORTED.items() if all(name in self.files for name in names))
 
 
 def write_checkpoint(

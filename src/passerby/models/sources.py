@@ -21,7 +21,7 @@ RUN_CHECKPOINT = "checkpoint"
 
 _HUB = "hf:"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_WANTED = ("*.json", "*.safetensors", "*.txt", "README.md", "onnx/*.onnx")
+_WANTED = ("*.json", "*.safetensors", "*.txt", "README.md", "onnx/*.onnx", "openvino/*.xml", "openvino/*.bin")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,15 @@
-"""Which engine runs a model on this machine, and why: explicit wishes first, then what the processor is best at.
+"""Which engine runs a model on this machine, and why: explicit wishes first, then what was measured here.
 
-Where the processor has bf16 matrix instructions, OpenVINO in bf16 was several times as fast as ONNX Runtime in float32
-(benchmarks/inference.py). Elsewhere ONNX Runtime is taken, which the base install has; there the two were not compared.
+Where nothing was measured yet (`passerby doctor` does it), a rule of thumb decides: with bf16 instructions OpenVINO was
+several times as fast as ONNX Runtime in float32 (benchmarks/inference.py); elsewhere ONNX Runtime, which the base
+install has.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -17,7 +19,8 @@ from passerby.errors import CheckpointError, ConfigError, MissingExtraError, nea
 from passerby.models.runtimes import RUNTIMES
 
 _EXTRA = {"torch": "train", "openvino": "export", "onnxruntime": "export"}
-_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8")
+_FEATURES = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8")
+_INT8 = frozenset({"avx_vnni", "avx512_vnni", "amx_int8"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +32,23 @@ class Choice:
     why: str
 
 
-def choose(runtime: str, device: str, exported: bool, has_weights: bool, origin: str) -> Choice:
+def choose(
+    runtime: str,
+    device: str,
+    forms: Collection[str],
+    has_weights: bool,
+    origin: str,
+    measured: Mapping[str, float] | None = None,
+) -> Choice:
     """Choose the engine.
 
     Args:
         runtime: "auto" or one of `RUNTIMES`.
         device: "auto", "cpu" or "cuda"; "cuda" needs torch.
-        exported: whether the model has its ONNX towers.
+        forms: in which forms the model has its exported towers: "onnx", "openvino", both or none.
         has_weights: whether it has what torch needs.
         origin: what the model is called in errors.
+        measured: engine -> milliseconds on this machine, where it was measured.
 
     Raises:
         ConfigError: no such runtime or device, or the two do not go together.
@@ -46,7 +57,7 @@ def choose(runtime: str, device: str, exported: bool, has_weights: bool, origin:
     """
     _check_words(runtime, device)
     if runtime == "auto":
-        return _automatic(device, exported, has_weights, origin)
+        return _automatic(device, forms, has_weights, origin, measured or {})
     if not installed(runtime):
         raise MissingExtraError(runtime, _EXTRA[runtime], f"the runtime {runtime!r}")
     if runtime == "torch":
@@ -55,12 +66,17 @@ def choose(runtime: str, device: str, exported: bool, has_weights: bool, origin:
         return Choice("torch", device, "asked for")
     if device == "cuda":
         raise ConfigError(f"runtime {runtime!r} runs on the CPU here; for device 'cuda' use runtime 'torch'")
-    if not exported:
+    if not reads(runtime, forms):
         raise CheckpointError(
             f"{origin} has no exported towers, which the runtime {runtime!r} reads; run: passerby export MODEL "
             "--to onnx"
         )
     return Choice(runtime, "cpu", "asked for")
+
+
+def reads(runtime: str, forms: Collection[str]) -> bool:
+    """Whether an engine of exported towers reads one of these forms: OpenVINO both, ONNX Runtime its own."""
+    return "onnx" in forms or (runtime == "openvino" and "openvino" in forms)
 
 
 def installed(package: str) -> bool:
@@ -82,6 +98,11 @@ def cpu_features() -> tuple[str, ...]:
 def has_bf16() -> bool:
     """Whether the processor multiplies bf16 in hardware."""
     return bool({"amx_bf16", "avx512_bf16"} & set(cpu_features()))
+
+
+def has_int8() -> bool:
+    """Whether the processor multiplies int8 without overflowing half-way."""
+    return bool(_INT8 & set(cpu_features()))
 
 
 def cpu_name() -> str:
@@ -111,17 +132,31 @@ def _check_words(runtime: str, device: str) -> None:
         raise ConfigError(f"device {device!r}; expected auto, cpu or cuda.{nearest(device, ('auto', 'cpu', 'cuda'))}")
 
 
-def _automatic(device: str, exported: bool, has_weights: bool, origin: str) -> Choice:
-    if exported and device != "cuda":
-        if installed("openvino") and has_bf16():
-            return Choice("openvino", "cpu", "OpenVINO is installed and the processor has bf16 instructions")
-        if installed("onnxruntime"):
+def _automatic(
+    device: str, forms: Collection[str], has_weights: bool, origin: str, measured: Mapping[str, float]
+) -> Choice:
+    if forms and device != "cuda":
+        usable = [name for name in ("onnxruntime", "openvino") if installed(name) and reads(name, forms)]
+        timed = sorted((measured[name], name) for name in usable if name in measured)
+        if timed and len(timed) == len(usable):
+            times = ", ".join(f"{name} {spent:.1f} ms" for spent, name in timed)
+            return Choice(timed[0][1], "cpu", f"the fastest as measured here, 32 pictures on one thread: {times}")
+        if "openvino" in usable and (has_bf16() or "onnxruntime" not in usable):
+            return Choice("openvino", "cpu", "what this processor is expected to be best at; passerby doctor measures")
+        if usable:
             return Choice("onnxruntime", "cpu", "it reads exported towers, and OpenVINO in bf16 cannot be used here")
     if not has_weights:
         raise CheckpointError(
             f"{origin} has exported towers only, and no engine that reads them fits device {device!r}"
+            f"{_missing_engine(forms)}"
         )
     if not installed("torch"):
-        hint = "" if exported else " (it has no exported towers; export it where torch is installed)"
+        hint = "" if forms else " (it has no exported towers; export it where torch is installed)"
         raise MissingExtraError("torch", "train", f"running {origin}{hint}")
-    return Choice("torch", device, "the model has no exported towers" if not exported else "asked for by the device")
+    return Choice("torch", device, "the model has no exported towers" if not forms else "asked for by the device")
+
+
+def _missing_engine(forms: Collection[str]) -> str:
+    if "openvino" in forms and not installed("openvino"):
+        return "; OpenVINO is not installed, run: pip install 'passerby[export]'"
+    return ""

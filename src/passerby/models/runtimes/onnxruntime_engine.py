@@ -21,7 +21,8 @@ class OnnxRuntime:
 
     Args:
         checkpoint: a checkpoint whose towers were exported.
-        threads: threads for batches; a single sentence always runs on one, where more only wait for each other.
+        threads: threads for batches; a single picture or sentence always runs on one, where more only wait
+            for each other.
 
     Raises:
         CheckpointError: a tower cannot be opened or belongs to another model; raised when it is first used.
@@ -35,7 +36,7 @@ class OnnxRuntime:
 
     def images(self, pixels: np.ndarray) -> np.ndarray:
         """Pixels (B, H, W, 3) uint8 -> (B, D) float32."""
-        return np.asarray(self._image.run(None, {PIXELS: pixels})[0])
+        return np.asarray((self._picture if len(pixels) == 1 else self._image).run(None, {PIXELS: pixels})[0])
 
     def texts(self, ids: np.ndarray) -> np.ndarray:
         """Token ids (B, L) int64 -> (B, D) float32."""
@@ -44,6 +45,10 @@ class OnnxRuntime:
     @cached_property
     def _image(self) -> onnxruntime.InferenceSession:
         return self._open("image", self._threads)
+
+    @cached_property
+    def _picture(self) -> onnxruntime.InferenceSession:
+        return self._image if self._threads == 1 else self._open("image", 1)
 
     @cached_property
     def _text(self) -> onnxruntime.InferenceSession:

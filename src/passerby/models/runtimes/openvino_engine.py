@@ -1,4 +1,4 @@
-"""Exported towers in OpenVINO, which reads the same ONNX files; in bf16 where the processor multiplies it.
+"""Exported towers in OpenVINO, from its own files or from ONNX; in bf16 where the processor multiplies it.
 
 A tower is compiled when it is first needed. No compiled model is cached on disk: compiling takes a tenth of a second
 here, and a cache would have to be invalidated by hand.
@@ -24,7 +24,8 @@ class OpenVinoRuntime:
 
     Args:
         checkpoint: a checkpoint whose towers were exported.
-        threads: threads for batches; a single sentence always runs on one.
+        threads: threads for batches; a single picture or sentence always runs on one.
+        precision: "bf16" or "f32"; by default bf16 where the processor multiplies it.
 
     Raises:
         CheckpointError: a tower cannot be opened or belongs to another model; raised when it is first used.
@@ -32,15 +33,16 @@ class OpenVinoRuntime:
 
     name = "openvino"
 
-    def __init__(self, checkpoint: Checkpoint, threads: int) -> None:
+    def __init__(self, checkpoint: Checkpoint, threads: int, precision: str | None = None) -> None:
         self._checkpoint, self._threads = checkpoint, threads
-        self._precision = "bf16" if has_bf16() else "f32"
+        self._form = "openvino" if "openvino" in checkpoint.forms else "onnx"
+        self._precision = precision or ("bf16" if has_bf16() else "f32")
         self._lock = threading.Lock()
         self.detail = f"cpu, {'bfloat16' if self._precision == 'bf16' else 'float32'}, {threads} threads"
 
     def images(self, pixels: np.ndarray) -> np.ndarray:
         """Pixels (B, H, W, 3) uint8 -> (B, D) float32."""
-        return self._run(self._image, pixels)
+        return self._run(self._picture if len(pixels) == 1 else self._image, pixels)
 
     def texts(self, ids: np.ndarray) -> np.ndarray:
         """Token ids (B, L) int64 -> (B, D) float32."""
@@ -56,6 +58,10 @@ class OpenVinoRuntime:
         return self._open("image", self._threads)
 
     @cached_property
+    def _picture(self) -> Any:
+        return self._image if self._threads == 1 else self._open("image", 1)
+
+    @cached_property
     def _text(self) -> Any:
         return self._sentence if self._threads == 1 else self._open("text", self._threads)
 
@@ -66,7 +72,7 @@ class OpenVinoRuntime:
     def _open(self, tower: str, threads: int) -> Any:
         import openvino  # here, as a search that only asks the other engine of a pair should not wait for it
 
-        path = tower_file(self._checkpoint, tower)
+        path = tower_file(self._checkpoint, tower, self._form)
         settings = {
             "INFERENCE_PRECISION_HINT": self._precision,
             "INFERENCE_NUM_THREADS": threads,
@@ -85,7 +91,8 @@ class OpenVinoRuntime:
 
 
 def _metadata(model: Any) -> dict[str, str]:
-    """The metadata of the ONNX file, which OpenVINO keeps under "framework"."""
-    if not model.has_rt_info("framework"):
-        return {}
-    return {key: model.get_rt_info(["framework", key]).astype(str) for key in model.get_rt_info("framework").value}
+    """What the file says about itself: OpenVINO keeps what an ONNX file says under "framework"."""
+    for place in ("passerby", "framework"):
+        if model.has_rt_info(place):
+            return {key: model.get_rt_info([place, key]).astype(str) for key in model.get_rt_info(place).value}
+    return {}
