@@ -17,6 +17,7 @@ from passerby.evaluation.features import Encoder, Features, encode_split
 from passerby.evaluation.multi_query import pool_queries
 from passerby.evaluation.protocol import PROTOCOLS, Protocol, find_protocol, natural_protocol
 from passerby.evaluation.report import FIGURES, Report
+from passerby.evaluation.reranking import ReRanking, find_reranking
 from passerby.evaluation.scoring import Scoring, dot_product
 from passerby.evaluation.several_splits import mean_report
 from passerby.evaluation.tables import latex_rows, markdown_table, rich_table
@@ -28,6 +29,7 @@ __all__ = [
     "Encoder",
     "Features",
     "Protocol",
+    "ReRanking",
     "Report",
     "Scoring",
     "Task",
@@ -38,6 +40,7 @@ __all__ = [
     "evaluate_features",
     "evaluate_scores",
     "find_protocol",
+    "find_reranking",
     "gallery_vectors",
     "latex_rows",
     "markdown_table",

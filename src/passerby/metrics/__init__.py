@@ -6,6 +6,7 @@ r1, ap = hits_at(groups, 1), average_precision(groups)
 """
 
 from passerby.metrics.bootstrap import identity_bootstrap
+from passerby.metrics.k_reciprocal import KReciprocal, k_reciprocal_blocks
 from passerby.metrics.positions import (
     TieGroups,
     block_rows,
@@ -16,6 +17,7 @@ from passerby.metrics.positions import (
     rank_scores,
 )
 from passerby.metrics.precision import PrecisionRule, average_precision, precision_at
+from passerby.metrics.query_expansion import AlphaExpansion, expanded_features
 from passerby.metrics.ranking import (
     Ties,
     cmc_curve,
@@ -29,6 +31,8 @@ from passerby.metrics.relevance import Relevance, relevance_from_labels
 from passerby.metrics.single_shot import rank_single_shot
 
 __all__ = [
+    "AlphaExpansion",
+    "KReciprocal",
     "PrecisionRule",
     "Relevance",
     "TieGroups",
@@ -37,10 +41,12 @@ __all__ = [
     "block_rows",
     "check_finite",
     "cmc_curve",
+    "expanded_features",
     "first_rank",
     "hits_at",
     "identity_bootstrap",
     "inverse_negative_penalty",
+    "k_reciprocal_blocks",
     "mean_over_queries",
     "median_over_queries",
     "precision_at",
