@@ -1,0 +1,168 @@
+"""Times exported towers beside eager float32 PyTorch in the same run: one thread, batch 32 for pictures, 1 for a query.
+
+Weights decide no time, so they are random. Seconds are of the process, so that other work on the machine inflates them
+little; each figure is the median of a few calls after a warm-up. What is compared is what is used: bytes in, unit
+vectors out. "eager" is the tower as it was trained, padded to its full length for sentences.
+Run: python benchmarks/export.py [NAME...]  (some minutes; results of other names stay)
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import json
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from passerby.export.onnx import metadata, tower_graph, write_graph
+from passerby.export.original import Original
+from passerby.models.checkpoint import EXPORTED, Checkpoint, CheckpointConfig
+from passerby.models.dual_encoder import DualEncoder, build_dual_encoder, unit_rows
+from passerby.models.runtimes.choice import cpu_features, cpu_name, usable_cores
+from passerby.models.runtimes.onnxruntime_engine import OnnxRuntime
+from passerby.models.runtimes.openvino_engine import OpenVinoRuntime
+from passerby.models.tokenizer import Tokenizer
+
+RESULTS = Path(__file__).parent / "results" / "export.json"
+BATCH, TOKENS = 32, 24
+#: Name -> tower, size, and how many times as fast the best engine must be as eager float32.
+IMAGES = {
+    "mobilenetv3_large_100": ((224, 224), 6.0),
+    "fastvit_t8": ((224, 224), 6.0),
+    "resnet50": ((224, 224), 8.0),
+    "vit_base_patch16_clip_224": ((384, 128), 4.0),
+}
+#: Name -> padded length, and how many times as fast.
+TEXTS = {"clip": (77, 6.0), "distilbert": (64, 6.0)}
+
+
+def median_ms(act: Callable[[], Any]) -> float:
+    """CPU milliseconds of one call: the median of seven, of three where a call takes longer than half a second."""
+    started = time.process_time()
+    act()
+    slow = time.process_time() - started > 0.5
+    times = []
+    for _ in range(3 if slow else 7):
+        started = time.process_time()
+        act()
+        times.append(time.process_time() - started)
+    return 1e3 * statistics.median(times)
+
+
+def model_of(image: str, size: tuple[int, int], text: str) -> DualEncoder:
+    options = {"weights": "random"} if image != "stripe_conv" else {}
+    section = {"image": {"name": image, "options": options}, "text": {"name": text}, "embedding_dim": 512}
+    torch.manual_seed(0)
+    return build_dual_encoder(
+        section,
+        image_size=size,
+        vocabulary_size=800 if text == "conv" else None,
+        context_length=TEXTS["clip"][0] if text == "conv" else None,
+    ).eval()
+
+
+def engines(model: DualEncoder, tower: str, longest: int, folder: Path) -> dict[str, Any]:
+    """One tower exported, in both engines."""
+    config = CheckpointConfig(
+        model=model.config, preprocessing=model.preprocessing, context_length=longest, name="benchmark", fingerprint="x"
+    )
+    tokenizer = Tokenizer.train(["a red coat"] * 3, vocabulary=60, context_length=longest)
+    original = Original(folder, "benchmark", model, tokenizer, config, ours=True)
+    names = EXPORTED["onnx"]
+    write_graph(tower_graph(original, tower), metadata(original, tower), folder / names[0 if tower == "image" else 1])
+    checkpoint = Checkpoint(folder, config, dict.fromkeys(names, ""))
+    return {"onnxruntime": OnnxRuntime(checkpoint, 1), "openvino": OpenVinoRuntime(checkpoint, 1)}
+
+
+def pictures(name: str) -> dict[str, Any]:
+    size, goal = IMAGES[name]
+    model = model_of(name, size, "conv")
+    pixels = np.random.default_rng(0).integers(0, 256, (BATCH, *size, 3), dtype=np.uint8)
+    mean, std = (torch.tensor(part).view(1, 3, 1, 1) for part in (model.preprocessing.mean, model.preprocessing.std))
+
+    @torch.inference_mode()
+    def eager(tower) -> np.ndarray:
+        images = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 - mean) / std
+        return unit_rows(model.image_projection(tower(images))).numpy()
+
+    reference = eager(model.image_tower)
+    found = {"eager": median_ms(lambda: eager(model.image_tower))}
+    fused = model.image_tower.fused()
+    if fused is not model.image_tower:
+        found["eager, branches merged"] = median_ms(lambda: eager(fused))
+    cosine = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for engine, runtime in engines(model, "image", 77, Path(folder)).items():
+            found[engine] = median_ms(lambda r=runtime: r.images(pixels))
+            vectors = runtime.images(pixels)
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+            cosine[engine] = float((vectors * reference).sum(axis=1).min())
+    return {"what": f"{BATCH} pictures of {size[0]}x{size[1]}", **judged(found, goal), "cosine": cosine}
+
+
+def sentences(name: str) -> dict[str, Any]:
+    longest, goal = TEXTS[name]
+    model = model_of("stripe_conv", (32, 16), name)
+    rng = np.random.default_rng(0)
+    ids = np.zeros((1, longest), dtype=np.int64)
+    ids[0, :TOKENS] = rng.integers(1, 20_000, TOKENS)
+    ids[0, TOKENS - 1] = 30_000  # the highest id ends CLIP's sentence
+
+    @torch.inference_mode()
+    def eager(rows: np.ndarray) -> np.ndarray:
+        return model.encode_texts(torch.from_numpy(rows)).numpy()
+
+    cropped = np.ascontiguousarray(ids[:, :TOKENS])
+    reference = eager(ids)
+    found = {"eager": median_ms(lambda: eager(ids)), "eager, cropped": median_ms(lambda: eager(cropped))}
+    cosine = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for engine, runtime in engines(model, "text", longest, Path(folder)).items():
+            found[engine] = median_ms(lambda r=runtime: r.texts(cropped))
+            vectors = runtime.texts(cropped)
+            cosine[engine] = float((vectors * reference).sum() / np.linalg.norm(vectors))
+    difference = float(np.abs(eager(cropped) - reference).max())
+    what = f"a query of {TOKENS} tokens beside one padded to {longest}"
+    return {"what": what, **judged(found, goal), "cosine": cosine, "cropping_changes_at_most": difference}
+
+
+def judged(found: dict[str, float], goal: float) -> dict[str, Any]:
+    best = min(("onnxruntime", "openvino"), key=lambda engine: found[engine])
+    ratio = found["eager"] / found[best]
+    return {"cpu_ms": found, "best": best, "times_as_fast": ratio, "goal": goal, "reached": ratio >= goal}
+
+
+def main() -> None:
+    chosen = sys.argv[1:] or [*IMAGES, *TEXTS]
+    record = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+    figures = record.get("figures", {})
+    for name in chosen:
+        figures[name] = pictures(name) if name in IMAGES else sentences(name)
+        row = figures[name]
+        verdict = f"{row['times_as_fast']:5.1f} x ({row['best']}; goal {row['goal']:g})"
+        print(f"{name:26} {verdict}  {row['cpu_ms']}", flush=True)
+        record = {
+            "machine": {"cpu": cpu_name(), "cores": usable_cores(), "features": cpu_features(), "threads": 1},
+            "python": platform.python_version(),
+            "versions": {name: version(name) for name in ("torch", "timm", "onnxruntime", "openvino")},
+            "figures": figures,
+        }
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
