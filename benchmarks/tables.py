@@ -154,6 +154,21 @@ def engines() -> str:
     return "\n".join(lines) + f"\n\nModel: {found['model']}. {machine(found['machine'])}"
 
 
+def exported() -> str:
+    """Exported towers beside eager float32 PyTorch."""
+    found = benchmark("export")
+    if not found:
+        return MISSING
+    lines = ["| tower | what | eager, ms | ONNX Runtime, ms | OpenVINO, ms | times as fast |"]
+    lines.append("|---|---|---:|---:|---:|---:|")
+    for name, row in found["figures"].items():
+        times = row["cpu_ms"]
+        cells = [f"{times[key]:,.1f}" for key in ("eager", "onnxruntime", "openvino")]
+        lines.append(f"| `{name}` | {row['what']} | {' | '.join(cells)} | {row['times_as_fast']:.1f} |")
+    about = "Processor time on one thread; eager in float32, OpenVINO in its own choice of format; random weights"
+    return "\n".join(lines) + f"\n\n{about}. {machine(found['machine'])}"
+
+
 def training_step() -> str:
     """Our training step beside the others."""
     found = benchmark("training_step")
@@ -251,6 +266,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "shipped": shipped,
     "speed": speed,
     "engines": engines,
+    "exported": exported,
     "training-step": training_step,
     "rendering": rendering,
     "evaluating": evaluating,

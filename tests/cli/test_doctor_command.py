@@ -22,6 +22,9 @@ def test_doctor_as_json(capsys):
     assert code == 0
     assert found["extras"]["base"]["numpy"]
     assert found["runtime"]["exported"].split()[0] in ("onnxruntime", "openvino")
+    assert "as measured here" in found["runtime"]["exported"]
+    assert "Apple" in found["licences"]["fastvit_t8"]
+    assert "apple-amlr" in found["licences"]["fastvit_mci0"]
     assert found["cpu"]["cores"] >= 1
     assert set(found["caches"]) == {"pictures", "hub"}
 
@@ -35,6 +38,7 @@ def test_doctor_names_what_is_missing_and_how_to_get_it(capsys, monkeypatch):
     assert code == 0
     plain = " ".join(out.split())
     assert "missing: openvino (pip install 'passerby[export]')" in plain
+    assert "fastvit-license (Apple's own terms, not Apache): fastvit_t8" in plain
 
 
 def test_doctor_checks_the_shipped_models(capsys, monkeypatch, tmp_path):

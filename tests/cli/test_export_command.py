@@ -36,6 +36,32 @@ def test_export_as_json(tmp_path, capsys):
     assert tree["image"]["cosine"] >= 0.9999
 
 
+def test_int8_beside_the_model(tmp_path, capsys, monkeypatch):
+    from passerby.export import int8
+    from passerby.export.original import ExportReport
+    from passerby.export.parity import Parity
+
+    save_tiny(tmp_path / "c")
+    given = []
+
+    def export_int8(model, to, out, calibrate):
+        given.append((model, to, out, calibrate))
+        from passerby.export.onnx import export_onnx
+
+        whole = export_onnx(model, tmp_path / "c-int8")
+        return ExportReport(whole.folder, whole.image, Parity("text", 3, 0.1, 0.99, 0.9), 5, (80.0, 79.5), "pictures")
+
+    monkeypatch.setattr(int8, "export_int8", export_int8)
+    code, out, _ = run(capsys, "export", tmp_path / "c", "--to", "openvino", "--int8", "--calibrate", "people")
+    assert (code, given) == (0, [(str(tmp_path / "c"), "openvino", None, "people")])
+    assert "OpenVINO in int8" in out
+    assert "R@1 80.0 before, 79.5 after, on pictures" in out
+    assert "ms for 32 pictures on one thread" in out
+    for wrong in (("--calibrate", "people"), ("--int8", "--half"), ("--int8", "--check", "people")):
+        code, _, _ = run(capsys, "export", tmp_path / "c", *wrong)
+        assert code == 2
+
+
 def test_wrong_use_is_told_in_one_line(tmp_path, capsys):
     save_tiny(tmp_path / "c")
     code, _, err = run(capsys, "export", tmp_path / "nowhere")
