@@ -24,8 +24,8 @@ _FEWEST_ROWS, _MOST_ROWS = 128, 512
 _GROUP = 64
 #: How far a product of unit vectors can be off: two roundings of the factors and one of the result.
 _ERROR = {torch.bfloat16: 3 * 2.0**-9, torch.float32: 2.0**-18, torch.float64: 2.0**-45}
-#: Shortlist beyond the neighbours asked for; rounder products need a longer one.
-_SLACK = {torch.bfloat16: 28, torch.float32: 12, torch.float64: 12}
+#: Shortlist beyond the neighbours asked for; the longer, the fewer rows are searched again.
+_SLACK = 16
 
 
 def unit_rows(features: Tensor) -> Tensor:
@@ -134,11 +134,11 @@ class RowSearch:
         for first in range(0, len(queries) if count else 0, self._step):
             part = slice(first, first + self._step)
             mine = None if own is None else own[part]
-            scores[part], columns[part], sure = self._best(queries[part], mine, count, count + _SLACK[self.fast])
+            scores[part], columns[part], sure = self._best(queries[part], mine, count, count + _SLACK)
             unsure = (~sure).nonzero()[:, 0] + first
             if len(unsure):
                 mine = None if own is None else own[unsure]
-                scores[unsure], columns[unsure], _ = self._widely()._best(queries[unsure], mine, count, 4 * count + 128)
+                scores[unsure], columns[unsure], _ = self._widely()._best(queries[unsure], mine, count, 2 * count + 64)
         return scores, columns
 
     @torch.no_grad()
