@@ -22,7 +22,7 @@ from passerby.export.original import (
     sentence_batches,
     size_of,
 )
-from passerby.export.parity import compare
+from passerby.export.parity import Parity, compare
 from passerby.models.checkpoint import EXPORTED, Checkpoint
 from passerby.models.runtimes.choice import installed, usable_cores
 
@@ -83,7 +83,7 @@ def save_graph(graph: Any, entries: Mapping[str, str], path: Path, half: bool = 
     openvino.save_model(graph, path, compress_to_fp16=half)
 
 
-def _check(original: Original, folder: Path, pictures: Sequence[ImageSource]) -> tuple[Any, Any]:
+def _check(original: Original, folder: Path, pictures: Sequence[ImageSource]) -> tuple[Parity, Parity]:
     from passerby.models.runtimes.openvino_engine import OpenVinoRuntime
     from passerby.models.runtimes.torch_engine import TorchRuntime
 

@@ -90,6 +90,8 @@ def remembered(model: str) -> dict[str, float]:
         model: a fingerprint, or `GENERAL`.
     """
     records = _records()
+    if not records:  # what this machine is called is then not worth the milliseconds of finding out
+        return {}
     return records.get(f"{_machine()} {model}") or records.get(f"{_machine()} {GENERAL}") or {}
 
 
