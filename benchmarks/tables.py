@@ -260,6 +260,49 @@ def reranking() -> str:
     return "\n".join(lines) + f"\n\n{about} {'; '.join(remarks)}. {machine(found['machine'])}"
 
 
+def context() -> str:
+    """Speed and memory of the context encoder, and the same with matrices of N x N where one fits."""
+    found = benchmark("context")
+    if not found:
+        return MISSING
+    lines = ["| what | pictures | processor s | wall s | extra memory, MB | load |", "|---|---:|---:|---:|---:|---:|"]
+    kinds = {"forward": "forward", "magformer": "forward, MagFormer", "step": "training step, two sets of"}
+    for name, row in found.items():
+        kind, _, size = name.partition("-")
+        for how, figures in row.items() if kind in kinds else ():
+            if how in ("sparse", "dense", "lean"):
+                label = f"{kinds[kind]}, {_DENSE[how]}" if how in _DENSE else kinds[kind]
+                times = f"{figures['cpu_s']:.1f} | {figures['wall_s']:.1f} | {figures['extra_mb']:,.0f}"
+                lines.append(f"| {label} | {int(size):,} | {times} | {figures['load']:.0f} |")
+    remarks = [
+        f"{name.partition('-')[0]} at {int(name.partition('-')[2]):,}: {row['times_as_fast']['cpu_s']:.1f} times as fast "
+        "as with matrices, in processor time"
+        for name, row in found.items()
+        if "times_as_fast" in row
+    ]
+    queries = ["| gallery | finding neighbours, ms | all after it, ms | exact (C), ms | appended, ms |"]
+    queries.append("|---:|---:|---:|---:|---:|")
+    keys = ("search_cpu_ms", "after_search_cpu_ms", "exact_cpu_ms", "append_cpu_ms")
+    for name, row in found.items():
+        if name.startswith("query-"):
+            cells = " | ".join(f"{row[key]:.2f}" for key in keys)
+            queries.append(f"| {int(name.partition('-')[2]):,} | {cells} |")
+    recalls = [
+        f"Of the neighbours at {int(name.partition('-')[2]):,} pictures, {100 * row['recall']:.2f} % are those of a "
+        f"product in double precision ({row['rows']} rows compared)."
+        for name, row in found.items()
+        if name.startswith("recall-")
+    ]
+    facts = found["machine"]
+    about = f"Four layers of width 256, two maps (MagFormer: four). {'; '.join(remarks)}. {' '.join(recalls)}"
+    threads = f"{facts['threads']} threads; the load stands in each row. {machine({**facts, 'load_at_start': None})}"
+    parts = ["\n".join(lines), "Processor time of one query more:", "\n".join(queries), f"{about} {threads}"]
+    return "\n\n".join(parts)
+
+
+_DENSE = {"dense": "matrices as the formulas are written", "lean": "matrices, one map at a time and in place"}
+
+
 TABLES: dict[str, Callable[[], str]] = {
     **{f"demo-{size}": (lambda size=size: demo(size)) for size in ("small", "medium", "large")},
     **{f"demo-{size}-time": (lambda size=size: demo_time(size)) for size in ("small", "medium", "large")},
@@ -270,6 +313,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "training-step": training_step,
     "rendering": rendering,
     "evaluating": evaluating,
+    "context": context,
     "reranking": reranking,
 }
 
