@@ -1,5 +1,6 @@
 """Ranked sheets: the right queries are chosen, the right verdicts drawn."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from PIL import Image
 
 from passerby.data.records import Caption, PersonImage, Split
 from passerby.errors import ConfigError, DataError
-from passerby.evaluation import Features, find_protocol
+from passerby.evaluation import Features, Scoring, find_protocol
 from passerby.evaluation import ranked_sheets as module
 from passerby.evaluation.ranked_sheets import choose_queries, write_ranked_sheets
 
@@ -59,6 +60,26 @@ def test_verdicts_follow_the_protocol(street, monkeypatch):
         assert verdicts.count("hit") == 2 - int(camera_is_shared)
         ranks = [tile.caption.split(" ")[0] for tile in row.tiles if tile.verdict != "junk"]
         assert ranks == [str(place + 1) for place in range(len(ranks))]
+
+
+def test_captions_are_shown_with_their_pictures_and_another_scoring_decides_the_order(street, monkeypatch):
+    split, features = street
+    drawn = {}
+    monkeypatch.setattr(module, "ranked_sheet", lambda title, rows, **_: drawn.__setitem__(title, rows))
+    monkeypatch.setattr(module, "save_sheet", lambda sheet, path: path)
+    write_ranked_sheets(features, split, find_protocol("image-to-text"), Path("unused"), rows=1, top=2)
+    good = drawn["Good queries"][0]
+    assert good.tiles[0].verdict == "hit"
+    assert f"person {good.query.split('_')[0]}" in good.tiles[0].caption
+    junk = replace(split, images=tuple(replace(i, junk=i.image_id == "0_1.png") for i in split.images))
+    upside_down = Scoring("upside down", lambda queries, gallery, own: iter([-(queries @ gallery.T)]))
+    for scoring, shown in ((None, 36), (upside_down, 35)):  # junk has no score but the dot product
+        write_ranked_sheets(features, junk, TEXT, Path("unused"), rows=1, top=99, scoring=scoring)
+        tiles = drawn["Bad queries"][0].tiles
+        assert len(tiles) == shown
+        scores = [float(tile.caption.split(" · ")[1]) for tile in tiles]
+        assert scores == sorted(scores, reverse=True)
+    assert drawn["Bad queries"][0].tiles[0].verdict == "miss"
 
 
 def test_three_sheets_are_written(street, tmp_path):

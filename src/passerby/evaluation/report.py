@@ -134,15 +134,17 @@ class Report:
     def _count_notes(self) -> list[str]:
         counts, items = self.counts, "images" if self.protocol.gallery == "image" else "captions"
         lines = [
-            f"{counts['queries']:,} queries of {counts['identities']:,} identities, {counts['gallery']:,} gallery "
-            f"{items}, {counts['hits_per_query']:.1f} hits per query"
+            f"{counts['queries']:,.0f} queries of {counts['identities']:,.0f} identities, {counts['gallery']:,.0f} "
+            f"gallery {items}, {counts['hits_per_query']:.1f} hits per query"
         ]
         if counts["queries_without_hit"]:
-            lines.append(f"{counts['queries_without_hit']:,} queries have nothing to find and are not in the figures")
+            lines.append(
+                f"{counts['queries_without_hit']:,.0f} queries have nothing to find and are not in the figures"
+            )
         if counts["without_identity"] and self.protocol.relevance == "identity":
-            lines.append(f"{counts['without_identity']:,} gallery {items} of nobody known count as misses")
+            lines.append(f"{counts['without_identity']:,.0f} gallery {items} of nobody known count as misses")
         if counts["junk"]:
-            lines.append(f"{counts['junk']:,} gallery {items} are junk and count as nothing")
+            lines.append(f"{counts['junk']:,.0f} gallery {items} are junk and count as nothing")
         return lines
 
     def _rule_notes(self) -> list[str]:
@@ -150,7 +152,7 @@ class Report:
         told = " · ".join(f"{heading} {value:.1f}" for heading, value in more.items() if math.isfinite(value))
         lines = [self.protocol.describe(), *([told] if told else [])]
         if self.provenance:
-            lines.append(f"the split {self.protocol.report_split} is not the data set's own: {self.provenance}")
+            lines.append(f"the split {self.protocol.report_split}: {self.provenance}")
         if self.scoring != "dot product":
             others = "looks at the other queries (transductive)" if self.transductive else "each query by itself"
             lines.append(f"scores: {self.scoring}, {others}")
