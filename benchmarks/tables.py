@@ -303,6 +303,49 @@ def context() -> str:
 _DENSE = {"dense": "matrices as the formulas are written", "lean": "matrices, one map at a time and in place"}
 
 
+def searching() -> str:
+    """Searching large galleries, with and without filters."""
+    found = benchmark("gallery")
+    if not found or not found["search"]:
+        return MISSING
+    head = "| pictures | filter | processor ms | wall ms, median | wall ms, least | NumPy exact, median | recall@10 |"
+    lines = [head, f"|---:|---|{'---:|' * 5}"]
+    for run in found["search"].values():
+        for name, row in run["searches"].items():
+            times = " | ".join(f"{row[key]:.2f}" for key in ("cpu_ms", "p50", "least", "numpy_p50"))
+            graph = ", graph" if run["graph"] else ""
+            lines.append(f"| {run['rows']:,}{graph} | {name} | {times} | {row['recall_at_10']:.3f} |")
+        row = run["with_text"]
+        times = " | ".join(f"{row[key]:.2f}" for key in ("cpu_ms", "p50", "least"))
+        lines.append(f"| {run['rows']:,} | a sentence, encoding included | {times} | | |")
+    return "\n".join(lines) + f"\n\n512 dimensions, k = 10. {machine(found['machine'])}"
+
+
+def match_bands() -> str:
+    """How matches are called where it is known who is in the gallery."""
+    found = (benchmark("gallery") or {}).get("bands")
+    if not found:
+        return MISSING
+    lines = ["| asked with | the person is | strong | weak | none |", "|---|---|---:|---:|---:|"]
+    for kind in ("text", "image"):
+        for where, called in found[kind].items():
+            shares = " | ".join(f"{100 * called[band]:.0f}" for band in ("strong", "weak", "none"))
+            lines.append(f"| {kind} | {where} | {shares} |")
+    return "\n".join(lines) + f"\n\nPer cent of the questions; a drawn street, {found['pictures']:,} pictures."
+
+
+def surviving() -> str:
+    """Killed writers and damaged files."""
+    found = benchmark("gallery") or {}
+    lines = ["| what | times | went wrong |", "|---|---:|---:|"]
+    if "kills" in found:
+        lines.append(f"| a writer killed at random | {found['kills']['runs']:,} | {len(found['kills']['problems'])} |")
+    if "mutations" in found:
+        files, wrong = found["mutations"]["files"], len(found["mutations"]["silent"]) + found["mutations"]["crashes"]
+        lines.append(f"| a file of a gallery, or a picture, damaged | {files:,} | {wrong} |")
+    return "\n".join(lines) if len(lines) > 2 else MISSING
+
+
 TABLES: dict[str, Callable[[], str]] = {
     **{f"demo-{size}": (lambda size=size: demo(size)) for size in ("small", "medium", "large")},
     **{f"demo-{size}-time": (lambda size=size: demo_time(size)) for size in ("small", "medium", "large")},
@@ -313,6 +356,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "training-step": training_step,
     "rendering": rendering,
     "evaluating": evaluating,
+    "searching": searching,
+    "match-bands": match_bands,
+    "surviving": surviving,
     "context": context,
     "reranking": reranking,
 }

@@ -275,6 +275,16 @@ def test_exact_notices_every_flipped_byte(tmp_path):
             exact.ExactEngine(tmp_path / "v", DIM)
 
 
+def test_halves_are_widened_to_the_last_bit():
+    bits = np.arange(1 << 16, dtype=np.uint16)
+    halves = bits.view(np.float16)
+    halves = halves[np.isfinite(halves)]
+    np.testing.assert_array_equal(exact.widened(halves).view(np.uint32), halves.astype(np.float32).view(np.uint32))
+    table = np.zeros(4, np.dtype([("id", "V3"), ("vector", "<f2", (8,))]))
+    table["vector"] = np.arange(32).reshape(4, 8) - 16
+    np.testing.assert_array_equal(exact.widened(table["vector"][1:3]), np.arange(8, 24).reshape(2, 8) - 16)
+
+
 def test_addresses(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert parse_address("people") == Address(None, tmp_path / "people")

@@ -88,6 +88,7 @@ class Catalogue:
         self._folder = folder
         self._turn = threading.RLock()
         self._wrote = False
+        self._counted: tuple[object, int] = (None, 0)
         path = folder / CATALOGUE
         if not path.is_file():
             raise GalleryError(
@@ -135,7 +136,10 @@ class Catalogue:
         self._finalizer()
 
     def __len__(self) -> int:
-        return self._one("SELECT COUNT(*) FROM pictures")
+        version = self.version
+        if self._counted[0] != version:
+            self._counted = (version, self._one("SELECT COUNT(*) FROM pictures"))
+        return self._counted[1]
 
     @property
     def version(self) -> tuple[int, int]:

@@ -30,7 +30,7 @@ _INDEX_FROM = 10_000
 #: Rows behind the shard are compared one by one; this many, or a twentieth of the shard, are put into it.
 _LONGEST_TAIL = 4_000
 #: Filters that leave this many rows or fewer are answered by comparing all of them.
-_FEW = 4_000
+_FEW = 2_000
 #: More candidates than this are not asked of the shard; comparing every row is then no slower.
 _MOST_CANDIDATES = 20_000
 #: Candidates per wanted hit that the codes choose and the rows rank, and how many at least.
