@@ -21,9 +21,10 @@ from passerby.errors import ConfigError
 
 #: Tokens along a side of a block, (fewest, most): of sentences, and of each side of a grid.
 _BLOCK_OF_WORDS, _BLOCK_OF_GRID = (32, 128), (8, 16)
-#: Blocks pay from this many times the tokens that one of them sees. Copying the neighbours of each block costs about
-#: as much as computing twice as many pairs; `benchmarks/attention.py` measures where both forms break even.
-_PAYS_FROM = 3
+#: Computing a token densely costs as much as the sequence has tokens; in blocks, as much as the block sees, with a
+#: little for the mask, and copying the block's surroundings costs as much as so many tokens more, whatever the window.
+#: Measured by `benchmarks/attention.py`, which shows both forms at each length.
+_MASKING, _COPYING = 1.2, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def sparse_attention(query: Tensor, key: Tensor, value: Tensor, window: Window, 
         ConfigError: the sequence has another length than the window.
     """
     # An exported graph has a free length, on which the choice of a form must not depend.
-    if torch.compiler.is_exporting() or window.length < _PAYS_FROM * window.seen:
+    if torch.compiler.is_exporting() or window.length < _MASKING * window.seen + _COPYING:
         return dense_sparse_attention(query, key, value, window, mask)
     return blocked_sparse_attention(query, key, value, window, mask)
 
@@ -91,7 +92,7 @@ def dense_sparse_attention(
     places = torch.arange(query.shape[1], device=query.device)
     allowed = _sees(places[:, None], places[None, :], window)  # (L, L)
     if mask is not None:
-        allowed = allowed & (mask[:, None, None, :] | torch.eye(len(places), dtype=torch.bool, device=query.device))
+        allowed = allowed & (mask[:, None, None, :] | torch.eye(places.shape[0], dtype=torch.bool, device=query.device))
     mixed = scaled_dot_product_attention(
         query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), attn_mask=allowed
     )  # (B, H, L, E)
