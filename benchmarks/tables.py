@@ -275,8 +275,7 @@ def context() -> str:
                 times = f"{figures['cpu_s']:.1f} | {figures['wall_s']:.1f} | {figures['extra_mb']:,.0f}"
                 lines.append(f"| {label} | {int(size):,} | {times} | {figures['load']:.0f} |")
     remarks = [
-        f"{name.partition('-')[0]} at {int(name.partition('-')[2]):,}: {row['times_as_fast']['cpu_s']:.1f} times as fast "
-        "as with matrices, in processor time"
+        f"{name.partition('-')[0]} at {int(name.partition('-')[2]):,} {row['times_as_fast']['cpu_s']:.1f} times as fast"
         for name, row in found.items()
         if "times_as_fast" in row
     ]
@@ -294,7 +293,8 @@ def context() -> str:
         if name.startswith("recall-")
     ]
     facts = found["machine"]
-    about = f"Four layers of width 256, two maps (MagFormer: four). {'; '.join(remarks)}. {' '.join(recalls)}"
+    about = "Four layers of width 256, two maps (MagFormer: four). "
+    about += f"In processor time, beside matrices: {', '.join(remarks)}. {' '.join(recalls)}"
     threads = f"{facts['threads']} threads; the load stands in each row. {machine({**facts, 'load_at_start': None})}"
     parts = ["\n".join(lines), "Processor time of one query more:", "\n".join(queries), f"{about} {threads}"]
     return "\n\n".join(parts)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from dense_context import dense_context, dense_maps
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from passerby.errors import ConfigError, DataError
 from passerby.models.context import ContextEncoder, build_context_encoder
@@ -193,6 +194,46 @@ def test_weights_lie_on_reciprocal_pairs_alone():
     inside = graph.reciprocal[:, None].expand(-1, 4, -1)
     assert (weights[:, :, 1:][inside] > 0).all()
     assert (weights[:, :, 1:][~inside] == 0).all()
+
+
+def test_attention_is_what_the_layers_used():
+    """Figures 5 and 6 of the report: before the difference rows sum to 1, after it to 1 - lambda."""
+    model, features = model_of().eval(), people(20)
+    layers = list(model.attention(features))
+    assert len(layers) == 2
+    for layer, (before, after) in zip(model.layers, layers, strict=True):
+        torch.testing.assert_close(before.sum(dim=2), torch.ones(20, 4, dtype=torch.float64))
+        expected = (1 - layer.difference()).detach().expand(20, 2)
+        torch.testing.assert_close(after.sum(dim=2), expected)
+    landmarks, rows = model.choose_landmarks(features), model.prepared(features)
+    mask = torch.eye(20, dtype=torch.bool)
+    graph = model.graph(features)
+    mask[graph.reciprocal.nonzero()[:, 0], graph.neighbours[graph.reciprocal]] = True
+    maps = dense_maps(model.layers[0], rows, landmarks[0], mask).transpose(0, 1)  # (N, S, N)
+    torch.testing.assert_close(layers[0][0][:, :, 0], maps.diagonal(dim1=0, dim2=2).T.detach())
+
+
+class Largest(TorchDispatchMode):
+    """The most numbers that any tensor has which an operation makes."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for one in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(one, torch.Tensor):
+                self.numbers = max(self.numbers, one.untyped_storage().nbytes() // one.element_size())
+        return result
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+def test_nothing_of_n_times_n_is_ever_made(gradient):
+    model, features = model_of().float(), people(4000).float()
+    with torch.set_grad_enabled(gradient), Largest() as largest:
+        rows = model(features)
+        if gradient:
+            rows.sum().backward()
+    assert 4000 * 16 < largest.numbers < 4000 * 4000 / 4
 
 
 def test_layers_start_apart_or_alike():

@@ -10,7 +10,7 @@ landmark is the mean of, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -101,17 +101,46 @@ class ContextEncoder(nn.Module):
             ConfigError: the width is another one, or the graph is of another set.
             DataError: a vector is not finite, or there is none.
         """
+        rows, lists, landmarks = self._start(features, graph, landmarks)
+        for module, chosen in zip(self.layers, landmarks, strict=True):
+            layer = _layer(module)
+            rows = self._through(layer, rows, layer.frame(rows[chosen].mean(dim=1)), lists)
+        return rows
+
+    @torch.no_grad()
+    def attention(
+        self, features: Tensor, graph: NeighbourGraph | None = None, landmarks: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The weights of each layer in turn, for figures: of every map, and of every head after any difference.
+
+        Args:
+            features: as for `forward`, a few thousand rows at most.
+            graph: as for `forward`.
+            landmarks: as for `forward`.
+
+        Shape:
+            features (N, D) -> L pairs of (N, S, 1 + M) and (N, H, 1 + M); the row itself comes first. With a graph of
+            affinities the maps of a head have different neighbours, and what they share is not added up.
+        """
+        rows, lists, landmarks = self._start(features, graph, landmarks)
+        for module, chosen in zip(self.layers, landmarks, strict=True):
+            layer = _layer(module)
+            frame = layer.frame(rows[chosen].mean(dim=1))
+            memory = layer.remember(rows, frame)
+            own = self._own_lists(layer, rows, frame, memory, lists)
+            weights = layer.weights(rows, frame, memory, memory, own)
+            yield weights, torch.einsum("hs,nsm->nhm", layer.combined(), weights)
+            rows = self._through(layer, rows, frame, lists)
+
+    def _start(
+        self, features: Tensor, graph: NeighbourGraph | None, landmarks: Tensor | None
+    ) -> tuple[Tensor, Lists, Tensor]:
         rows = self.prepared(features)
         graph = self.graph(features) if graph is None else graph
         if len(graph) != len(rows):
             raise ConfigError(f"a graph of {len(graph)} rows for {len(rows)} features; build it from these features")
         landmarks = self.choose_landmarks(features) if landmarks is None else landmarks
-        lists = Lists(graph.neighbours[:, None], graph.reciprocal[:, None])
-        for module, chosen in zip(self.layers, landmarks, strict=True):
-            layer = _layer(module)
-            frame = layer.frame(rows[chosen].mean(dim=1))
-            rows = self._through(layer, rows, frame, lists)
-        return rows
+        return rows, Lists(graph.neighbours[:, None], graph.reciprocal[:, None]), landmarks
 
     def graph(self, features: Tensor) -> NeighbourGraph:
         """The neighbour graph of a set, with the k of the configuration."""
@@ -156,13 +185,16 @@ class ContextEncoder(nn.Module):
 
 def remembered(layer: ContextLayer, rows: Tensor, frame: Frame) -> Memory:
     """The memory of a set, made in blocks of rows."""
-    parts = [layer.remember(rows[first : first + ROWS], frame) for first in range(0, len(rows), ROWS)]
-    if len(parts) == 1:
-        return parts[0]
-    values = rows.new_empty((layer.heads, len(rows), rows.shape[1] // layer.heads), dtype=parts[0].values.dtype)
-    for first, part in zip(range(0, len(rows), ROWS), parts, strict=True):
-        values[:, first : first + ROWS] = part.values
-    return Memory(torch.cat([part.keys for part in parts]), values)
+    first = layer.remember(rows[:ROWS], frame)
+    if len(rows) <= ROWS:
+        return first
+    keys = first.keys.new_empty((len(rows), *first.keys.shape[1:]))
+    values = first.values.new_empty((layer.heads, len(rows), first.values.shape[2]))
+    for start in range(0, len(rows), ROWS):
+        part = slice(start, start + ROWS)
+        memory = layer.remember(rows[part], frame)
+        keys[part], values[:, part] = memory.keys, memory.values
+    return Memory(keys, values)
 
 
 def build_context_encoder(config: Mapping[str, Any], classes: int | None = None) -> ContextEncoder:
