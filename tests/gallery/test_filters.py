@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gallery_places import a_server
 from passerby.errors import ConfigError
+from passerby.gallery.filter_sql import sql_condition
 from passerby.gallery.filters import Between, Every, Filter, Not, OneOf, Some, metadata_of
 from passerby.gallery.local import LocalStore
 from passerby.gallery.manifest import Manifest
@@ -101,6 +102,25 @@ def test_every_engine_means_what_matches_means(stores, where):
         assert store.count(where) == len(expected)
         assert {name for name, _ in store.search(query, 100, where)} == expected
         assert {picture.id for picture in store.pictures(where)} == expected
+
+
+def test_nothing_of_the_users_gets_into_a_query():
+    where = parse_where('a == "x\'; DROP TABLE pictures" and time > 3 and not (person in [1] or b < 2)')
+    condition, values = sql_condition(where)
+    assert "DROP" not in condition
+    assert condition.count("?") == len(values)
+    with pytest.raises(TypeError, match="no SQL for object"):
+        sql_condition(object())
+
+
+def test_no_filter_is_none_for_a_server_too():
+    from passerby.gallery.remote_filter import qdrant_filter
+
+    assert qdrant_filter(None) is None
+    assert qdrant_filter(Filter.of(cameras=["c1"])).should[0].key == "camera"
+    assert qdrant_filter(Filter.of(coat="red")).should[0].key == "metadata.coat"
+    with pytest.raises(TypeError, match="no server filter for object"):
+        qdrant_filter(object())
 
 
 def test_the_named_conditions():
