@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -96,7 +97,7 @@ class Bands:
         return asdict(self)
 
 
-def bands_from(values: Mapping[str, float] | None) -> Bands | None:
+def bands_from(values: Mapping[str, Any] | None) -> Bands | None:
     """Bands out of their JSON values, or None where these are none."""
     try:
         return Bands(**values) if values else None

@@ -89,8 +89,11 @@ def index_together(
     reports = [_wait_for(shards, other, part, part.mine(sightings, other)) for other in range(part.world)]
     _merge(shards, address, place.folder, model)
     return AddReport(
-        *(sum(getattr(one, name) for one in reports) for name in ("added", "already_there", "moved", "updated")),
-        tuple(refused for one in reports for refused in one.unreadable),
+        added=sum(one.added for one in reports),
+        already_there=sum(one.already_there for one in reports),
+        moved=sum(one.moved for one in reports),
+        updated=sum(one.updated for one in reports),
+        unreadable=tuple(refused for one in reports for refused in one.unreadable),
     )
 
 
