@@ -346,6 +346,40 @@ def surviving() -> str:
     return "\n".join(lines) if len(lines) > 2 else MISSING
 
 
+def sparse_attention() -> str:
+    """Sparse attention in its forms, over length and in memory."""
+    found = benchmark("attention")
+    if not found:
+        return MISSING
+    lines = [
+        "| reach | tokens | dense, ms | blocks, ms | dense by blocks | dense by what is taken | and backward |",
+        "|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for reach, of_reach in found["words"].items():
+        for row in of_reach["rows"]:
+            forward, both = row["forward"], row["forward and backward"]
+            dense, blocked = (forward[form]["cpu_ms"] for form in ("dense", "blocked"))
+            lines.append(
+                f"| {reach} | {row['length']:,} | {dense:.2f} | {blocked:.2f} "
+                f"| {forward['dense by blocked']['cpu']:.2f} | {forward['dense by chosen']['cpu']:.2f} "
+                f"| {both['dense by chosen']['cpu']:.2f} |"
+            )
+    even = ", ".join(f"{row['break_even']['forward']} at reach {reach}" for reach, row in found["words"].items())
+    memory = found["memory_mb"]
+    lengths = list(memory["blocked"])
+    lines += [
+        "",
+        f"Processor time of a sentence, {found['heads']} heads of {found['width']} channels, one global token; a "
+        f"ratio above 1 is time saved. Blocks break even at these lengths: {even}. Peak memory, forward and "
+        "backward, in MiB:",
+        "",
+        f"| tokens | {' | '.join(f'{int(length):,}' for length in lengths)} |",
+        f"|---|{'---:|' * len(lengths)}",
+    ]
+    lines += [f"| {form} | {' | '.join(decimal(memory[form][n]) for n in lengths)} |" for form in ("dense", "blocked")]
+    return "\n".join(lines) + f"\n\n{machine(found['machine'])}"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     **{f"demo-{size}": (lambda size=size: demo(size)) for size in ("small", "medium", "large")},
     **{f"demo-{size}-time": (lambda size=size: demo_time(size)) for size in ("small", "medium", "large")},
@@ -356,6 +390,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "training-step": training_step,
     "rendering": rendering,
     "evaluating": evaluating,
+    "sparse-attention": sparse_attention,
     "searching": searching,
     "match-bands": match_bands,
     "surviving": surviving,
