@@ -231,7 +231,7 @@ def rows_of_the_report(huge: bool) -> dict:
     rows = {
         "forward-8000": lambda: beside("forward", 8000),
         "step-3500": lambda: beside("step", 3500),
-        "step-7000": lambda: beside("step", 7000) if free_mb() > 15_000 else {"sparse": in_a_process(*STEP, 7000)},
+        "step-7000": lambda: beside("step", 7000) if free_mb() > 18_000 else {"sparse": in_a_process(*STEP, 7000)},
         **{
             f"forward-{size}": (lambda size=size: {"sparse": in_a_process("forward", "sparse", "nformer", size)})
             for size in (19281, 93820)
