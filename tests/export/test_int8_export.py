@@ -33,7 +33,9 @@ def few(source, original):
     base = rng.integers(0, 256, (10, *size, 3))
     pixels = np.clip(base[people] + rng.integers(-20, 20, (40, *size, 3)), 0, 255).astype(np.uint8)
     ids = rng.integers(1, original.tokenizer.vocabulary_size, (40, original.config.tokens))
-    return Calibration(pixels, ids, people, np.array([], dtype=np.int64), "forty pictures")
+    short = rng.integers(1, original.tokenizer.vocabulary_size, (40, original.config.tokens))
+    short[np.arange(short.shape[1])[None] >= rng.integers(1, 8, 40)[:, None]] = 0
+    return Calibration(pixels, ids, short, people, np.array([], dtype=np.int64), "forty pictures")
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +154,7 @@ def test_first_hits_equal_a_loop():
         for query, person in zip(queries, wanted, strict=True):
             scores = [query @ row / np.linalg.norm(row) for row in gallery]
             hits += people[int(np.argmax(scores))] == person
-        calibration = Calibration(pixels, ids, people, asked if len(wanted) == 4 else np.array([]), "x")
+        calibration = Calibration(pixels, ids, ids[:0], people, asked if len(wanted) == 4 else np.array([]), "x")
         assert first_hits(engine, calibration) == pytest.approx(hits / len(wanted))
 
 
@@ -177,6 +179,8 @@ def test_calibration_from_a_folder_and_from_the_street(tiny, tmp_path, monkeypat
     assert len(own.asked) == 0
     drawn, again = (read_calibration(None, original) for _ in range(2))
     assert drawn.pixels.shape == (32, 32, 16, 3)
+    lengths = (drawn.short != 0).sum(axis=1)
+    assert lengths.min() <= 2 < lengths.max()
     np.testing.assert_array_equal(drawn.people, drawn.asked)
     assert drawn.digest == again.digest != own.digest
 

@@ -174,7 +174,7 @@ def _rows(calibration: Calibration, tower: str) -> Iterator[np.ndarray]:
     if tower == "image":
         yield from (calibration.pixels[row : row + 1] for row in range(len(calibration.pixels)))
         return
-    for row in calibration.ids:
+    for row in (*calibration.ids, *calibration.short):
         yield row[None, : max(1, int(np.flatnonzero(row)[-1]) + 1)]
 
 
@@ -189,7 +189,7 @@ def _judged(original: Original, folder: Path, to: str, mark: str, calibration: C
     reference = TorchRuntime(original.model, "cpu")
     exported = _engine(original, folder, to, mark)
     pictures = [*picture_batches(original, ()), *cut(calibration.pixels)]
-    sentences = [*sentence_batches(original), *cut(calibration.ids)]
+    sentences = [*sentence_batches(original), *cut(calibration.ids), *cut(calibration.short)]
     image = compare("image", reference.images, exported.images, pictures, LOWEST_COSINE)
     text = compare("text", reference.texts, exported.texts, sentences, LOWEST_COSINE)
     before, after = (100 * first_hits(runtime, calibration) for runtime in (reference, exported))
