@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated, Literal
 
 import typer
+
+_PIPE_WIDTH = 240
 
 
 def profile(
@@ -50,6 +53,7 @@ def profile(
         shown.add_column(name, justify="left" if number < 2 else "right", overflow="fold")
     for row in rows:
         shown.add_row(*row)
-    console = Console()
+    # A pipe has no width of its own, and eighty columns would cut every cell in pieces.
+    console = Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
     console.print(shown, highlight=False, markup=False)
     console.print(legend(found), highlight=False, markup=False, soft_wrap=True)
