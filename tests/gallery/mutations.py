@@ -52,7 +52,7 @@ def of_gallery(folder, count, seed, indexed):
     """Damage a gallery `count` times; report what was noticed and what was not."""
     if indexed:
         edge._INDEX_FROM, edge._FEW = 10, 2
-    logging.disable(logging.WARNING)
+    logging.getLogger("passerby.gallery.edge").setLevel(logging.ERROR)
     chance = random.Random(seed)
     write_people(folder / "people", 40)
     place = folder / f"gallery-{indexed}"

@@ -103,6 +103,11 @@ class EdgeEngine(ExactEngine):
             return
         self.open_index()
         if self._shard is None or total - self._covered >= max(_LONGEST_TAIL, self._covered // 20):
+            try:
+                self._require_room()
+            except GalleryError as error:  # what was added is there and found; only the index has to wait
+                _LOGGER.warning("the index is not brought up to date: %s", error)
+                return
             self._extend(self._graph)
 
     def optimize(self, graph: bool) -> None:
@@ -180,8 +185,7 @@ class EdgeEngine(ExactEngine):
 
     def _extend(self, graph: bool) -> None:
         total = self.span
-        # Its files are mapped, and a full disk would end the process without a word.
-        require_space(self._folder, 200_000_000 + (total - self._covered) * self._dim * 8)
+        self._require_room()
         self._unseal()
         folder = self._folder / _SHARD
         with _speaking(self._folder):
@@ -198,6 +202,10 @@ class EdgeEngine(ExactEngine):
             self._shard.flush()
             self._shard.optimize()
         self._seal(total, graph)
+
+    def _require_room(self) -> None:
+        """The shard's files are mapped, and a full disk would end the process without a word."""
+        require_space(self._folder, 200_000_000 + (self.span - self._covered) * self._dim * 8)
 
     def _sound_facts(self) -> dict[str, Any] | None:
         """What is known of the shard, where its files are exactly those that were sealed."""
