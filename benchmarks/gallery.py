@@ -16,7 +16,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import argparse
-import io
 import json
 import platform
 import random
@@ -217,7 +216,7 @@ def bands(folder: Path) -> dict:
     with Gallery.create(folder / "gallery", model) as gallery:
         gallery.add([image for image in split.images if image.person_id in held])
         report["pictures"] = len(gallery)
-        for kind in report:
+        for kind in ("text", "image"):
             for there in (True, False):
                 called: dict[str, int] = {}
                 for asked in (split.captions if kind == "text" else split.images)[::3]:
@@ -258,24 +257,24 @@ def main() -> None:
     wanted = parser.parse_args()
     if not (wanted.kills or wanted.mutations or wanted.bands or wanted.rows):
         wanted.rows = 100_000
-    report = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"search": {}}
     machine = {"cpu": cpu_name(), "cores": os.cpu_count(), "features": cpu_features(), "load": os.getloadavg()[0]}
-    report |= {"machine": machine, "python": platform.python_version(), "qdrant_edge": version("qdrant-edge-py")}
+    report: dict = {"machine": machine, "python": platform.python_version(), "qdrant_edge": version("qdrant-edge-py")}
+    searches = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if wanted.rows:
             found = searching(wanted.rows, wanted.graph, folder) | {"machine": machine}
-            report["search"][f"{wanted.rows}{'-graph' if wanted.graph else ''}"] = found
+            searches[f"{wanted.rows}{'-graph' if wanted.graph else ''}"] = found
         if wanted.kills:
             report["kills"] = kills(wanted.kills, folder)
         if wanted.mutations:
             report["mutations"] = mutations(wanted.mutations, folder)
         if wanted.bands:
             report["bands"] = bands(folder)
-    text = io.StringIO()
-    json.dump(report, text, indent=2)
-    RESULTS.write_text(text.getvalue() + "\n")
-    print(text.getvalue())
+    before = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"search": {}}
+    text = json.dumps(before | report | {"search": before["search"] | searches}, indent=2)
+    RESULTS.write_text(text + "\n")
+    print(text)
 
 
 if __name__ == "__main__":

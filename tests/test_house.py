@@ -51,7 +51,6 @@ TESTED_THROUGH_OTHERS = {
     "passerby.data.world.garments": "render, whose masks show each part",
     "passerby.data.world.head": "render, whose masks show each part",
     "passerby.data.world.wardrobe": "render, whose pictures differ where people do",
-    "passerby.gallery.sources": "gallery, which is given folders, files and nothing",
     "passerby.models.model_card": "checkpoint, which writes the card",
     "passerby.models.weight_files": "models of other libraries, damaged ones too",
 }
