@@ -149,13 +149,20 @@ def main() -> None:
     chosen = sys.argv[1:] or [*IMAGES, *TEXTS]
     record = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
     figures = record.get("figures", {})
+    load = os.getloadavg()[0]
     for name in chosen:
         figures[name] = pictures(name) if name in IMAGES else sentences(name)
         row = figures[name]
         verdict = f"{row['times_as_fast']:5.1f} x ({row['best']}; goal {row['goal']:g})"
         print(f"{name:26} {verdict}  {row['cpu_ms']}", flush=True)
         record = {
-            "machine": {"cpu": cpu_name(), "cores": usable_cores(), "features": cpu_features(), "threads": 1},
+            "machine": {
+                "cpu": cpu_name(),
+                "cores": usable_cores(),
+                "features": cpu_features(),
+                "threads": 1,
+                "load_at_start": load,
+            },
             "python": platform.python_version(),
             "versions": {name: version(name) for name in ("torch", "timm", "onnxruntime", "openvino")},
             "figures": figures,
