@@ -52,6 +52,7 @@ class EdgeEngine(ExactEngine):
         self._shard: qdrant.EdgeShard | None = None
         self._covered = 0
         self._graph = False
+        self._distrusted = False
 
     @property
     def belongs_to_one(self) -> bool:  # type: ignore[override]
@@ -68,7 +69,7 @@ class EdgeEngine(ExactEngine):
 
     def open_index(self) -> None:
         """Load the shard, if there is one and it is what its checksums say; otherwise every row is compared."""
-        if self._shard is not None or not (facts := self._sound_facts()):
+        if self._shard is not None or self._distrusted or not (facts := self._sound_facts()):
             return
         try:
             with _speaking(self._folder):
@@ -214,6 +215,7 @@ class EdgeEngine(ExactEngine):
             return None
         if facts["files"] == self._digests():
             return facts
+        self._distrusted = True  # said once, and not compared again for each search
         _LOGGER.warning(
             "the index in %s is damaged and is not used; every vector is compared until: passerby gallery optimize %s",
             self._folder / _SHARD,
@@ -233,7 +235,7 @@ class EdgeEngine(ExactEngine):
                 self._shard = qdrant.EdgeShard.load(str(self._folder / _SHARD))
         self._release()
         write_list(self._folder / _FACTS, {"rows": rows, "graph": graph, "files": self._digests()})
-        self._covered, self._graph = rows, graph
+        self._covered, self._graph, self._distrusted = rows, graph, False
         with _speaking(self._folder):
             self._shard = qdrant.EdgeShard.load(str(self._folder / _SHARD))
 
