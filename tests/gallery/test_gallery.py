@@ -20,7 +20,12 @@ from passerby.gallery import Gallery, indexing
 from passerby.gallery.store import ENGINES
 
 
-@pytest.fixture(params=[*ENGINES, "indexed", "server"])
+PLACES = [*ENGINES, "server"]
+#: The index costs seconds of system time each, so it is made only where it could make a difference.
+with_index = pytest.mark.parametrize("address", [*PLACES, "indexed"], indirect=True)
+
+
+@pytest.fixture(params=PLACES)
 def address(request, tmp_path, monkeypatch):
     """A folder with each engine, one whose index is made for a handful of pictures already, and a server's stand-in."""
     if request.param == "server":
@@ -67,6 +72,7 @@ def test_a_sentence_finds_the_picture(gallery, tmp_path):
     assert json.loads(json.dumps(hits[0].to_dict()))["id"] == hits[0].id
 
 
+@with_index
 def test_a_picture_finds_itself_and_both_are_weighted(gallery, people):
     path = people / "0003_c1s1_000003.jpg"
     assert gallery.search(image=path, k=1)[0].path == path
@@ -109,6 +115,7 @@ def test_copies_are_one_picture_and_moved_files_are_followed(gallery, people, tm
     assert gallery.model.encoded == 20
 
 
+@with_index
 def test_a_changed_file_is_a_new_picture(gallery, people):
     path = people / "0000_c1s1_000000.jpg"
     path.write_bytes(jpeg(person("white", "yellow", seed=1234)))
@@ -164,6 +171,7 @@ def test_galleries_and_hidden_folders_are_not_indexed(gallery, people, tmp_path)
     assert report.added == 0
 
 
+@with_index
 def test_deleting_erases_every_trace(in_a_folder, gallery):
     victim = gallery.search("red", k=1)[0]
     encoder = ColourEncoder()
@@ -209,6 +217,7 @@ def test_rows_that_were_never_acknowledged_displace_nothing(in_a_folder, gallery
     assert len(gallery.search("red", k=4)) == 4
 
 
+@with_index
 def test_everything_is_there_after_reopening_and_moving_the_folder(in_a_folder, address, people, tmp_path):
     with Gallery.create(address, ColourEncoder()) as gallery:
         gallery.add(people)
