@@ -19,7 +19,6 @@ from passerby.errors import CheckpointError, ConfigError, DataError, GalleryErro
 from passerby.gallery import Gallery, indexing
 from passerby.gallery.store import ENGINES
 
-
 PLACES = [*ENGINES, "server"]
 #: The index costs seconds of system time each, so it is made only where it could make a difference.
 with_index = pytest.mark.parametrize("address", [*PLACES, "indexed"], indirect=True)
