@@ -67,6 +67,10 @@ class Tokenizer:
         """Number of ids, padding and special tokens included."""
         return self._backend.get_vocab_size(with_added_tokens=True)
 
+    def token_id(self, token: str) -> int | None:
+        """The id of a token as the vocabulary spells it; None where it has none."""
+        return self._backend.token_to_id(token)
+
     def encode_batch(self, sentences: Sequence[str]) -> Encoding:
         """Encode sentences and report what was cut or not understood.
 
