@@ -44,7 +44,7 @@ class Retriever:
         fingerprint: SHA-256 of everything that decides the vectors; galleries are bound to it.
         dim: D.
         preprocessing: what pictures are made into.
-        tokenizer: turns sentences into ids.
+        tokenizer: turns sentences into ids; None for a model that reads pictures alone.
         runtime: the engine.
         threads: threads that decode pictures.
         trained_on: what the model learned from, in the words of its checkpoint.
@@ -56,7 +56,7 @@ class Retriever:
         fingerprint: str,
         dim: int,
         preprocessing: Preprocessing,
-        tokenizer: Tokenizer,
+        tokenizer: Tokenizer | None,
         runtime: Runtime,
         threads: int,
         trained_on: str = "unknown",
@@ -115,9 +115,10 @@ class Retriever:
 
         Raises:
             DataError: a sentence is empty or no string, or its vector is not finite.
+            ConfigError: the model reads pictures alone.
         """
         encoding = self.tokenize(texts)
-        _report(encoding, self._tokenizer.context_length)
+        _report(encoding, self._reader.context_length)
         lengths = (encoding.ids != 0).sum(axis=1)  # (N,)
         order = np.argsort(lengths, kind="stable")  # sentences of like length together waste least on padding
         vectors = np.zeros((len(texts), self.dim), dtype=np.float32)  # (N, D)
@@ -135,13 +136,29 @@ class Retriever:
 
         Raises:
             DataError: a sentence is empty or no string.
+            ConfigError: the model reads pictures alone.
         """
+        reader = self._reader
         if isinstance(texts, str):
             raise DataError(f"expected a list of sentences, found one string: {texts[:80]!r}; write [text]")
         for position, text in enumerate(texts):
             if isinstance(text, str) and not text.strip():
                 raise DataError(f"the sentence at position {position} is empty; describe the person in a few words")
-        return self._tokenizer.encode_batch(texts)
+        return reader.encode_batch(texts)
+
+    @property
+    def reads_sentences(self) -> bool:
+        """Whether `encode_texts` works."""
+        return self._tokenizer is not None
+
+    @property
+    def _reader(self) -> Tokenizer:
+        if self._tokenizer is None:
+            raise ConfigError(
+                f"the model {self.name} reads pictures alone, and was given sentences; search with a picture, or take "
+                "a dual encoder"
+            )
+        return self._tokenizer
 
     def _batches(
         self, images: Sequence[ImageSource], batch_size: int, on_error: OnError | None
@@ -186,7 +203,7 @@ def load(model: str | Path, runtime: str = "auto", device: str = "auto", threads
     checkpoint = read_checkpoint(source.folder)
     config = checkpoint.config
     engine = _engine(checkpoint, source.name, runtime, device, threads)
-    tokenizer = checkpoint.tokenizer()
+    tokenizer = checkpoint.tokenizer() if config.context_length is not None else None
     return Retriever(
         source.name,
         config.fingerprint,
@@ -205,10 +222,10 @@ def _engine(checkpoint: Checkpoint, name: str, runtime: str, device: str, thread
     _LOGGER.debug("%s runs on %s (%s)", name, choice.runtime, choice.why)
     if choice.runtime in ("openvino", "onnxruntime"):
         return _exported_engine(checkpoint, runtime, choice.runtime, threads)
-    from passerby.models.restore import restore_dual_encoder
+    from passerby.models.restore import restore_encoder
     from passerby.models.runtimes.torch_engine import TorchRuntime
 
-    return TorchRuntime(restore_dual_encoder(checkpoint), choice.device)
+    return TorchRuntime(restore_encoder(checkpoint), choice.device)
 
 
 def _exported_engine(checkpoint: Checkpoint, asked: str, chosen: str, threads: int) -> Runtime:

@@ -45,6 +45,26 @@ def center_loss(features: Tensor, labels: Tensor, centers: Tensor, form: str = "
     raise ConfigError(f"no form of the center loss is called {form!r}; known: mean, half_sum")
 
 
+@torch.no_grad()
+def moved_centers(features: Tensor, labels: Tensor, centers: Tensor, rate: float = 0.5) -> Tensor:
+    """The centers after one step of plain gradient descent on the "mean" form, as a new tensor.
+
+    ``c_j + 2 rate / B sum_{i: y_i = j} (f_i - c_j)``: what `CenterLoss` with `undo_weight` and its own SGD comes to,
+    without a second optimiser to keep.
+
+    Args:
+        features: not normalised.
+        labels: classes 0..C-1.
+        centers: one row for each class.
+        rate: of the descent.
+
+    Shape:
+        features (B, D), labels (B,) int64, centers (C, D) -> (C, D).
+    """
+    pulls = (features.to(centers.dtype) - centers[labels]) * (2 * rate / len(labels))
+    return centers.index_add(0, labels, pulls)
+
+
 class CenterLoss(nn.Module):
     """The centers, and the loss of features against them.
 

@@ -52,7 +52,7 @@ class ContextEncoder(nn.Module):
     @property
     def config(self) -> dict[str, Any]:
         """The mapping from which `build_context_encoder` makes a model of the same shape."""
-        return self.settings.to_dict()
+        return {"embedding_dim": self.settings.width, **self.settings.to_dict()}
 
     @property
     def embedding_dim(self) -> int:
@@ -201,13 +201,18 @@ def build_context_encoder(config: Mapping[str, Any], classes: int | None = None)
     """Build a context encoder from a mapping such as a checkpoint's ``model``.
 
     Args:
-        config: the fields of `ContextConfig`.
+        config: the fields of `ContextConfig`; ``embedding_dim``, which every checkpoint has, is the width again.
         classes: how many identities the data has, to be compared; None to take what the configuration says.
 
     Raises:
         ConfigError: a field is unknown, missing or not allowed, or the classes disagree.
     """
-    settings = config_from(config)
+    settings = config_from({key: value for key, value in config.items() if key != "embedding_dim"})
+    if config.get("embedding_dim", settings.width) != settings.width:
+        raise ConfigError(
+            f"a context encoder of width {settings.width} gives vectors of that width, and embedding_dim says "
+            f"{config['embedding_dim']}; leave it out"
+        )
     if classes is not None and classes != settings.classes:
         raise ConfigError(
             f"the context encoder tells {settings.classes} identities apart, the data has {classes}; to go on training "

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from passerby.models.dual_encoder import DualEncoder, unit_rows
+from passerby.models.reid import ReidModel
 
 
 class ImageGraph(nn.Module):
@@ -20,7 +21,7 @@ class ImageGraph(nn.Module):
     scale: Tensor
     offset: Tensor
 
-    def __init__(self, model: DualEncoder) -> None:
+    def __init__(self, model: DualEncoder | ReidModel) -> None:
         super().__init__()
         self.tower, self.projection = model.image_tower.fused(), model.image_projection
         mean = torch.tensor(model.preprocessing.mean).view(1, 3, 1, 1)

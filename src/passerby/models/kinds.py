@@ -52,6 +52,18 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             sentences=True,
             about="A dual encoder: pictures of people and sentences about them meet in one space.",
         ),
+        "reid": Kind(
+            "passerby.models.reid:build_reid_model",
+            pictures=True,
+            sentences=False,
+            about="An image encoder: pictures of one person, taken by different cameras, come close to each other.",
+        ),
+        "context": Kind(
+            "passerby.models.context:build_context_encoder",
+            pictures=False,
+            sentences=False,
+            about="A context encoder: turns the vectors of pictures into vectors that know their neighbours.",
+        ),
     }
 )
 

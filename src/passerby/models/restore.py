@@ -14,6 +14,7 @@ from passerby.models.checkpoint import Checkpoint, CheckpointConfig, write_check
 from passerby.models.dual_encoder import DualEncoder
 from passerby.models.kinds import find_kind
 from passerby.models.preprocessing import Preprocessing
+from passerby.models.reid import ReidModel
 from passerby.models.tokenizer import Tokenizer
 
 
@@ -97,6 +98,21 @@ def restore_dual_encoder(checkpoint: Checkpoint) -> DualEncoder:
         raise CheckpointError(f"{checkpoint.folder} holds a {checkpoint.config.kind} model; expected a dual encoder")
     if checkpoint.config.preprocessing is not None:
         model.image_tower.preprocessing = checkpoint.config.preprocessing
+    return model
+
+
+def restore_encoder(checkpoint: Checkpoint) -> DualEncoder | ReidModel:
+    """Build the model of a checkpoint that reads pictures, in evaluation mode, on the CPU.
+
+    Raises:
+        CheckpointError: the model reads no pictures, or as in `restore_model`.
+        ConfigError: the configuration names an unknown tower.
+    """
+    pictures = checkpoint.config.pictures
+    model = restore_model(checkpoint)
+    if not isinstance(model, DualEncoder | ReidModel):
+        raise CheckpointError(f"{checkpoint.folder} holds a {checkpoint.config.kind} model; expected one for pictures")
+    model.image_tower.preprocessing = pictures
     return model
 
 

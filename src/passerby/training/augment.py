@@ -14,13 +14,37 @@ from torch import Tensor
 from passerby.training.recipe import AugmentationConfig
 
 
-def augment(pixels: Tensor, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
+def padded_crop(pixels: Tensor, border: int, generator: torch.Generator) -> Tensor:
+    """Put a black border around each picture and cut the picture's size out of it somewhere.
+
+    Args:
+        pixels: pictures on any device.
+        border: pixels on each side; 0 changes nothing.
+        generator: a CPU generator; decides everything.
+
+    Shape:
+        (B, H, W, 3) uint8 -> (B, H, W, 3) uint8.
+    """
+    if border == 0:
+        return pixels
+    count, height, width, _ = pixels.shape
+    down, right = (torch.randint(0, 2 * border + 1, (count, 1), generator=generator) for _ in range(2))
+    rows, columns = torch.arange(height)[None] + down, torch.arange(width)[None] + right  # (B, H), (B, W)
+    padded = torch.nn.functional.pad(pixels, (0, 0, border, border, border, border))
+    batch = torch.arange(count)[:, None, None].to(pixels.device)
+    return padded[batch, rows[:, :, None].to(pixels.device), columns[:, None, :].to(pixels.device)]
+
+
+def augment(
+    pixels: Tensor, config: AugmentationConfig, generator: torch.Generator, largest_erased: float = 0.2
+) -> Tensor:
     """Return randomly changed pictures in [0, 1].
 
     Args:
         pixels: pictures on the target device.
         config: strengths and probabilities.
         generator: a CPU generator; decides everything.
+        largest_erased: largest share of a picture that is erased, above 0.02.
 
     Shape:
         (B, H, W, 3) uint8 -> (B, 3, H, W) float32 in channels-last memory.
@@ -30,7 +54,7 @@ def augment(pixels: Tensor, config: AugmentationConfig, generator: torch.Generat
     if config.colour > 0:
         images = _recolour(images, config.colour, generator)
     if config.erase > 0:
-        images = _erase(images, config.erase, generator)
+        images = _erase(images, config.erase, largest_erased, generator)
     return images
 
 
@@ -58,11 +82,11 @@ def _recolour(images: Tensor, strength: float, generator: torch.Generator) -> Te
     return (images * gain).clamp_(0, 1)
 
 
-def _erase(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+def _erase(images: Tensor, probability: float, largest: float, generator: torch.Generator) -> Tensor:
     """Fill a rectangle with the picture's mean (Zhong et al. 2020, random erasing)."""
     count, _, height, width = images.shape
     draws = torch.rand((count, 5), generator=generator)
-    area = 0.02 + 0.18 * draws[:, 0]
+    area = 0.02 + (largest - 0.02) * draws[:, 0]
     aspect = torch.exp((2 * draws[:, 1] - 1) * 1.2)  # height / width from about 0.3 to 3.3
     tall = (torch.sqrt(area * aspect) * height).clamp(1, height)
     wide = (torch.sqrt(area / aspect) * width).clamp(1, width)

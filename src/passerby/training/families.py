@@ -43,6 +43,10 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             "passerby.training.tasks.dual_encoder_recipe:DualEncoderRecipe",
             "passerby.training.tasks.dual_encoder:DualEncoderTask",
         ),
+        "reid": Family(
+            "passerby.training.tasks.reid_recipe:ReidRecipe",
+            "passerby.training.tasks.reid:ReidTask",
+        ),
     }
 )
 

@@ -11,10 +11,11 @@ import torch
 from passerby.errors import ConfigError
 from passerby.models.dual_encoder import DualEncoder
 from passerby.models.graphs import ImageGraph, TextGraph
+from passerby.models.reid import ReidModel
 
 
 class TorchRuntime:
-    """A dual encoder on a device.
+    """A dual encoder, or an encoder of pictures alone, on a device.
 
     Args:
         model: the model; it is moved and put into evaluation mode.
@@ -26,11 +27,11 @@ class TorchRuntime:
 
     name = "torch"
 
-    def __init__(self, model: DualEncoder, device: str = "auto") -> None:
+    def __init__(self, model: DualEncoder | ReidModel, device: str = "auto") -> None:
         self._device = _device(device)
         model = model.to(self._device).eval()
         self._image = ImageGraph(model).to(self._device).eval()
-        self._text = TextGraph(model).eval()
+        self._text = TextGraph(model).eval() if isinstance(model, DualEncoder) else None
         kind = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "cpu"
         self.detail = f"{kind}, float32, {torch.get_num_threads()} threads"
 
@@ -42,6 +43,8 @@ class TorchRuntime:
     @torch.inference_mode()
     def texts(self, ids: np.ndarray) -> np.ndarray:
         """Token ids (B, L) int64 -> (B, D) float32."""
+        if self._text is None:
+            raise ConfigError("this model reads pictures alone; take a dual encoder to search with sentences")
         return self._text(torch.from_numpy(ids).to(self._device)).cpu().numpy()
 
 

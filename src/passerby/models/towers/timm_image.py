@@ -19,6 +19,7 @@ from torch import Tensor
 from passerby.errors import ConfigError, MissingExtraError, nearest
 from passerby.models.towers.base import ImageTower, Preprocessing
 from passerby.models.towers.registry import register_image_tower
+from passerby.nn.last_stride import undo_last_stride
 
 #: What timm calls the merging of branches, oldest name last.
 _MERGES = ("reparameterize", "fuse", "switch_to_deploy")
@@ -51,6 +52,7 @@ class TimmImage(ImageTower):
         source: the name in timm, for example ``mobilenetv3_large_100`` or ``vit_base_patch16_clip_224.openai``.
         image_size: (height, width) in pixels; the model's own size when None.
         weights: ``hub`` for the pretrained ones by name, a local folder or ``.safetensors`` file, or ``random``.
+        last_stride: 2 as the model is, or 1 for a last map of twice the height and width.
 
     Shape:
         (B, 3, H, W) -> tokens (B, T, C) -> pooled (B, D).
@@ -60,18 +62,27 @@ class TimmImage(ImageTower):
         MissingExtraError: timm is not installed.
     """
 
-    def __init__(self, source: str, image_size: tuple[int, int] | None = None, weights: str = "hub") -> None:
+    def __init__(
+        self, source: str, image_size: tuple[int, int] | None = None, weights: str = "hub", last_stride: int = 2
+    ) -> None:
         super().__init__()
-        self.source = source
+        self.source, self.last_stride = source, last_stride
         self.network = _create(source, image_size, weights)
         self.preprocessing = _preprocessing(self.network, image_size)
+        if last_stride not in (1, 2):
+            raise ConfigError(f"timm:{source}: last_stride is {last_stride!r}; expected 1 or 2")
+        if last_stride == 1:
+            undo_last_stride(self.network, self.preprocessing.image_size)
         self._is_map = False  # whether the features are a map and not a sequence
         self._channels_last = False
         self.width = self._dry_run()
 
     def structure(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The same model at the same size without its pretrained weights."""
-        return {"source": self.source, "image_size": list(self.preprocessing.image_size), "weights": "random"}
+        size = list(self.preprocessing.image_size)
+        # Only where it is 1: other checkpoints keep the fingerprint that their galleries know.
+        stride = {"last_stride": 1} if self.last_stride == 1 else {}
+        return {"source": self.source, "image_size": size, "weights": "random", **stride}
 
     def tokens(self, images: Tensor) -> Tensor:
         """One token per cell of the last map, or timm's own tokens: (B, 3, H, W) -> (B, T, C)."""
