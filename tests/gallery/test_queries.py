@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -102,6 +103,17 @@ def test_several_queries_at_once_are_several_answers(gallery):
     for query, hits in zip(queries, answers, strict=True):
         alone = gallery.search(query.texts or None, like=query.like, k=4)
         assert [hit.id for hit in hits] == [hit.id for hit in alone]
+
+
+def test_several_threads_get_the_answers_that_one_gets(tmp_path):
+    write_people(tmp_path / "people", 40)
+    with Gallery.create(tmp_path / "gallery", ColourEncoder()) as made:
+        made.add(tmp_path / "people")
+        asked = [(text, where) for text in COLOURS for where in (None, "camera == 'c1'", "camera != 'c1'")] * 3
+        alone = [[hit.id for hit in made.search(text, where=where)] for text, where in asked]
+    with Gallery.open(tmp_path / "gallery", ColourEncoder()) as again, ThreadPoolExecutor(4) as pool:
+        found = pool.map(lambda one: [hit.id for hit in again.search(one[0], where=one[1])], asked)
+        assert list(found) == alone
 
 
 def test_groups_are_answered_by_their_best(gallery):

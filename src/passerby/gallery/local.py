@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import threading
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -40,7 +41,10 @@ _MOST_SELECTIONS = 16
 
 
 class LocalStore:
-    """One folder, opened by one process; close it to let other writers in."""
+    """One folder, opened by one process; close it to let other writers in.
+
+    Several threads may search at once; writing is for one thread, with no search beside it.
+    """
 
     @classmethod
     def create(cls, address: Address, manifest: Manifest) -> LocalStore:
@@ -96,6 +100,7 @@ class LocalStore:
         self._thumbnails = Thumbnails(folder / _THUMBNAILS)
         self._lock = GalleryLock(folder / _LOCK)
         self._engine: ExactEngine | None = None
+        self._turn = threading.RLock()
         self._selections: dict[Filter, np.ndarray] = {}
         self._selected_at: object = None
 
@@ -170,13 +175,14 @@ class LocalStore:
 
     def search(self, query: np.ndarray, k: int, where: Filter | None = None) -> list[tuple[str, float]]:
         """The engine's answer, without rows that were never acknowledged."""
-        engine = self.engine
-        if not self._lock.held and engine.belongs_to_one:
-            # The shard belongs to one process; while another one has it, every vector is compared instead.
-            with contextlib.suppress(GalleryError):
-                self._lock.acquire(0)
-        if self._lock.held:
-            engine.open_index()
+        with self._turn:  # several threads may search; one of them opens what is not open yet
+            engine = self.engine
+            if not self._lock.held and engine.belongs_to_one:
+                # The shard belongs to one process; while another one has it, every vector is compared instead.
+                with contextlib.suppress(GalleryError):
+                    self._lock.acquire(0)
+            if self._lock.held:
+                engine.open_index()
         among = None if where is None else self._selection(where, engine)
         unknown = max(0, len(engine) - len(self._catalogue))
         return engine.search(query, k + unknown, among)
@@ -299,9 +305,10 @@ class LocalStore:
         if version != self._selected_at or len(self._selections) > _MOST_SELECTIONS:
             self._selections.clear()
             self._selected_at = version
-        if where not in self._selections:
-            self._selections[where] = engine.positions(self._catalogue.ids(where))
-        return self._selections[where]
+        found = self._selections.get(where)
+        if found is None:
+            found = self._selections[where] = engine.positions(self._catalogue.ids(where))
+        return found
 
     def _finish_erasing(self) -> None:
         ids = self._catalogue.erasing()
