@@ -18,6 +18,23 @@ from passerby.errors import ConfigError
 from passerby.models.dual_encoder import DualEncoder
 
 
+class Moment(NamedTuple):
+    """When a step of training happens; schedules go by it, so a run that was killed goes on where it was.
+
+    Attributes:
+        step: optimiser steps done since the beginning of the run.
+        steps_per_epoch: at least 1.
+    """
+
+    step: int = 0
+    steps_per_epoch: int = 1
+
+    @property
+    def epochs(self) -> float:
+        """Epochs done, with the part of the current one."""
+        return self.step / self.steps_per_epoch
+
+
 class TextGroup(NamedTuple):
     """The tokens of some of the batch's sentences, all cropped to the longest of them.
 
@@ -60,9 +77,9 @@ class TwoBranches(Protocol):
     local_dim: int
 
     def pair_features(
-        self, images: Tensor, groups: Sequence[Tensor], place: Tensor, epoch: float, tokens: bool
+        self, images: Tensor, groups: Sequence[Tensor], place: Tensor, moment: Moment, tokens: bool
     ) -> PairFeatures:
-        """What `pair_features_of` gives; the argument `epoch` may decide how many tokens are kept."""
+        """What `pair_features_of` gives; `moment` may decide how many tokens are kept."""
         ...
 
 
@@ -71,7 +88,7 @@ def pair_features_of(
     images: Tensor,
     groups: Sequence[Tensor],
     place: Tensor,
-    epoch: float = 0.0,
+    moment: Moment = Moment(),
     tokens: bool = False,
 ) -> PairFeatures:
     """Encode a batch of pairs for the losses.
@@ -81,7 +98,7 @@ def pair_features_of(
         images: normalised pictures.
         groups: token ids of the sentences in groups of like length, each (R, L of the group) int64.
         place: where each pair's sentence stands among the groups.
-        epoch: epochs done, with the part of the current one; schedules of selected tokens go by it.
+        moment: when; schedules of selected tokens go by it.
         tokens: whether the losses look at tokens too.
 
     Shape:
@@ -91,7 +108,7 @@ def pair_features_of(
         ConfigError: the model is neither, or its tokens cannot be brought into the shared space.
     """
     if isinstance(model, TwoBranches):
-        return model.pair_features(images, groups, place, epoch, tokens)
+        return model.pair_features(images, groups, place, moment, tokens)
     if not isinstance(model, DualEncoder):
         raise ConfigError(f"alignment trains a dual encoder or a model with a local branch, not {type(model).__name__}")
     vectors, seen = model.project_images(images)
