@@ -35,6 +35,10 @@ class Moment(NamedTuple):
         return self.step / self.steps_per_epoch
 
 
+#: The first step of a run, and the moment of whoever does not train.
+START = Moment()
+
+
 class TextGroup(NamedTuple):
     """The tokens of some of the batch's sentences, all cropped to the longest of them.
 
@@ -88,7 +92,7 @@ def pair_features_of(
     images: Tensor,
     groups: Sequence[Tensor],
     place: Tensor,
-    moment: Moment = Moment(),
+    moment: Moment = START,
     tokens: bool = False,
 ) -> PairFeatures:
     """Encode a batch of pairs for the losses.

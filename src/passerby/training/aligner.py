@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from passerby.errors import ConfigError
-from passerby.models.alignment import Moment, PairFeatures, pair_features_of, rows_of_groups
+from passerby.models.alignment import START, Moment, PairFeatures, pair_features_of, rows_of_groups
 from passerby.models.dual_encoder import DualEncoder, unit_rows
 from passerby.training.objectives import Branch, MaskedGroup, Step, branch_of
 
@@ -54,7 +54,7 @@ class PairInputs(NamedTuple):
     groups: Sequence[Tensor]
     place: Tensor
     persons: Tensor
-    moment: Moment = Moment()
+    moment: Moment = START
     weights: Tensor | None = None
     masked: Sequence[MaskedWords] = ()
     second: Tensor | None = None

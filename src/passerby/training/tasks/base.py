@@ -32,7 +32,7 @@ class Task(Protocol):
         """What is trained."""
         ...
 
-    def example(self) -> tuple[Tensor, ...]:
+    def example(self) -> tuple[Any, ...]:
         """Smallest inputs that the model's `forward` takes; it returns a sequence of tensors."""
         ...
 

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -145,7 +145,7 @@ class DualEncoderTask:
         self.text_groups = 1 if torch.cuda.is_available() else _TEXT_GROUPS
         people = int(self.train.pairs.person_of.max()) + 1
         self.memory = torch.zeros(people, recipe.model.embedding_dim)
-        self._data_mark = _mark(train)
+        self._data_mark = data_mark(train)
 
     def example(self) -> tuple[Tensor, ...]:
         """One black picture and one sentence of four tokens."""
@@ -231,25 +231,7 @@ class DualEncoderTask:
         """Text-to-image R@1 and mAP on the selection split, in percent."""
         if self.selection is None or not isinstance(model, DualEncoder):
             return None
-        device = next(model.parameters()).device
-        images = [
-            model.encode_images(_plain(model, self.selection.pixels[start : start + 256], device))
-            for start in range(0, len(self.selection.pixels), 256)
-        ]
-        texts = [
-            model.encode_texts(torch.from_numpy(self.selection.token_ids[start : start + 256]).to(device))
-            for start in range(0, len(self.selection.token_ids), 256)
-        ]
-        persons = self.selection.pairs.person_of
-        groups = rank_features(
-            torch.cat(texts).float().cpu().numpy(),
-            torch.cat(images).float().cpu().numpy(),
-            relevance_from_labels(persons[self.selection.pairs.image_of], persons),
-        )
-        figures = {
-            "r1": 100 * mean_over_queries(hits_at(groups, 1)),
-            "map": 100 * mean_over_queries(average_precision(groups)),
-        }
+        figures = retrieval_figures(model, self.selection, next(model.parameters()).device)
         return Selection(figures[self.recipe.evaluation.metric], figures)
 
     def save(self, model: nn.Module, folder: Path, figures: Mapping[str, float]) -> None:
@@ -324,7 +306,7 @@ def _check_length(model: DualEncoder, recipe: DualEncoderRecipe) -> None:
         )
 
 
-def _mark(split: Split) -> Tensor:
+def data_mark(split: Split) -> Tensor:
     """Thirty-two bytes that change with the pictures, people and captions of a split."""
     digest = hashlib.sha256()
     for image in split.images:
@@ -341,7 +323,46 @@ def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     return (images - mean) / std
 
 
-def _plain(model: DualEncoder, pixels: np.ndarray, device: torch.device) -> Tensor:
-    """Unaugmented pictures as the model reads them: (B, H, W, 3) uint8 -> (B, 3, H, W) normalised."""
+def unchanged(pixels: np.ndarray, preprocessing: Preprocessing, device: torch.device) -> Tensor:
+    """Pictures without random changes as a model reads them: (B, H, W, 3) uint8 -> (B, 3, H, W) normalised."""
     images = torch.from_numpy(np.array(pixels)).to(device).permute(0, 3, 1, 2).float().div_(255)
-    return normalise(images, model.preprocessing)
+    return normalise(images, preprocessing)
+
+
+class PairEncoder(Protocol):
+    """What can be asked for vectors of pictures and of sentences."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What the pictures must look like."""
+        ...
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Normalised pictures (B, 3, H, W) -> unit vectors (B, D)."""
+        ...
+
+    def encode_texts(self, ids: Tensor) -> Tensor:
+        """Token ids (B, L) -> unit vectors (B, D)."""
+        ...
+
+
+def retrieval_figures(model: PairEncoder, split: Prepared, device: torch.device) -> dict[str, float]:
+    """Text-to-image R@1 and mAP of a model on a prepared split, in percent: ``r1`` and ``map``."""
+    images = [
+        model.encode_images(unchanged(split.pixels[start : start + 256], model.preprocessing, device))
+        for start in range(0, len(split.pixels), 256)
+    ]
+    texts = [
+        model.encode_texts(torch.from_numpy(split.token_ids[start : start + 256]).to(device))
+        for start in range(0, len(split.token_ids), 256)
+    ]
+    persons = split.pairs.person_of
+    groups = rank_features(
+        torch.cat(texts).float().cpu().numpy(),
+        torch.cat(images).float().cpu().numpy(),
+        relevance_from_labels(persons[split.pairs.image_of], persons),
+    )
+    return {
+        "r1": 100 * mean_over_queries(hits_at(groups, 1)),
+        "map": 100 * mean_over_queries(average_precision(groups)),
+    }
