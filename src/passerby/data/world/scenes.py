@@ -126,7 +126,7 @@ class Scene:
 def walks_of(scene: Scene) -> tuple[Walk, ...]:
     """Who walks when and where: people of different families, evenly over the film's time."""
     rng = np.random.default_rng((scene.seed, 11))
-    height, width = scene.size
+    height = scene.size[0]
     identities = people((scene.seed, 12), max(2, scene.walkers * FAMILY_SIZE))[::FAMILY_SIZE]
     walks = []
     for number in range(scene.walkers):
