@@ -10,7 +10,7 @@ Axes: B pictures or sentences, L token ids, T tokens of a picture, C channels of
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -120,20 +120,45 @@ class DualEncoder(nn.Module):
         return self.text_projection(self.text_tower.pool(tokens, mask)), tokens, mask
 
     def forward(
-        self, images: Tensor, ids: Tensor | Sequence[Tensor], unit: bool = True
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self,
+        images: Tensor,
+        ids: Tensor | Sequence[Tensor],
+        unit: bool = True,
+        look: Callable[[Tensor], Tensor] | None = None,
+    ) -> tuple[Tensor, ...]:
         """Encode a batch of both kinds: (B, 3, H, W), (B', L) -> (B, D), (B', D), logit scale ().
 
         Sentences may come in groups of like length, each padded for itself; their vectors come one group after the
         other. Without `unit` the vectors keep the length that the projection gave them, as the soft-target loss wants
-        them.
+        them. With `look`, which is given the first stage's logits (B', B) and says at which pictures (B', K) the
+        re-ranker looks for each sentence, a fourth result is what it makes of them, logits (B', K).
+
+        Raises:
+            ConfigError: `look` is given and the model has no re-ranker.
         """
         groups = [ids] if isinstance(ids, Tensor) else ids
-        pictures = self.project_images(images)[0]
-        sentences = torch.cat([self.project_texts(group)[0] for group in groups])
-        if unit:
-            pictures, sentences = unit_rows(pictures), unit_rows(sentences)
-        return pictures, sentences, self.logit_scale
+        pictures, tokens = self.project_images(images)
+        parts = [self.project_texts(group) for group in groups]
+        sentences = torch.cat([part[0] for part in parts])
+        found = (unit_rows(pictures), unit_rows(sentences)) if unit else (pictures, sentences)
+        if look is None:
+            return *found, self.logit_scale
+        with torch.no_grad():
+            logits = self.logit_scale * unit_rows(sentences) @ unit_rows(pictures).T  # (B', B)
+        return *found, self.logit_scale, self._second_stage(tokens, parts, look(logits))
+
+    def _second_stage(self, tokens: Tensor, parts: Sequence[tuple[Tensor, Tensor, Tensor]], places: Tensor) -> Tensor:
+        """Logits of each sentence with the pictures of the batch at (B', K) places."""
+        if self.reranker is None:
+            raise ConfigError("the model has no re-ranker to look at pictures; give it one with model.reranker")
+        maps = self.reranker.image_maps(tokens)  # (B, T, W)
+        chosen = places.split([len(words) for _, words, _ in parts])
+        return torch.cat(
+            [
+                self.reranker.score(self.reranker.text_states(words), mask, maps[rows])
+                for (_, words, mask), rows in zip(parts, chosen, strict=True)
+            ]
+        )
 
 
 def build_dual_encoder(

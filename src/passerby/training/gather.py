@@ -44,3 +44,10 @@ def gather_with_gradient(rows: Tensor) -> Tensor:
     parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, rows.contiguous())
     return torch.cat(parts)
+
+
+def first_row(count: int) -> int:
+    """Where the rows of this process begin among those of all, when every process brings `count`."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return 0
+    return dist.get_rank() * count

@@ -10,7 +10,6 @@ Axes: B pictures of this process and part, K captions of each, L tokens, D embed
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,16 +20,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from passerby.data.cache import cached_images
-from passerby.data.records import Dataset, Split
-from passerby.data.samplers import Pairs, sample_epoch
-from passerby.errors import CheckpointError, ConfigError, DataError
+from passerby.data.records import Dataset
+from passerby.data.samplers import sample_epoch
+from passerby.errors import CheckpointError, ConfigError
 from passerby.losses.identity_contrastive import identity_contrastive
 from passerby.metrics.positions import rank_features
 from passerby.metrics.precision import average_precision
 from passerby.metrics.ranking import hits_at, mean_over_queries
 from passerby.metrics.relevance import relevance_from_labels
-from passerby.models.dual_encoder import DualEncoder, build_dual_encoder
+from passerby.models.attended import tower_weights_at
+from passerby.models.dual_encoder import DualEncoder, build_dual_encoder, unit_rows
 from passerby.models.preprocessing import Preprocessing
 from passerby.models.restore import save_dual_encoder
 from passerby.models.tokenizer import Tokenizer
@@ -38,7 +37,21 @@ from passerby.models.towers.registry import image_tower_names, text_tower_names,
 from passerby.training.augment import augment
 from passerby.training.gather import gather_with_gradient
 from passerby.training.tasks.base import Selection
-from passerby.training.tasks.dual_encoder_recipe import DualEncoderRecipe, ModelConfig, TowerConfig
+from passerby.training.tasks.dual_encoder_losses import (
+    contrast,
+    first_temperature,
+    keeps_length,
+    looker,
+    matching,
+    split_loss,
+)
+from passerby.training.tasks.dual_encoder_recipe import (
+    DualEncoderRecipe,
+    ModelConfig,
+    ObjectiveConfig,
+    TowerConfig,
+)
+from passerby.training.tasks.pair_data import Prepared, data_mark, encode, normalise, prepare, unchanged
 
 _TEXT_GROUPS, _SMALLEST_GROUP = 4, 16
 
@@ -59,47 +72,6 @@ class PairBatch:
     token_ids: tuple[Tensor, ...]
     place: Tensor
     persons: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A split ready for training: every picture decoded, every caption tokenised.
-
-    Attributes:
-        pixels: (I, H, W, 3) uint8, memory-mapped.
-        token_ids: (C, L) int64, 0 is padding.
-        pairs: which caption describes which picture, and whom.
-    """
-
-    pixels: np.ndarray
-    token_ids: np.ndarray
-    pairs: Pairs
-
-
-def prepare(
-    split: Split,
-    tokenizer: Tokenizer,
-    preprocessing: Preprocessing,
-    progress: Callable[[int, int], None] | None = None,
-) -> Prepared:
-    """Decode and tokenise a split once, the pictures resized as the image tower wants them.
-
-    Raises:
-        DataError: a picture has no identity, or there are no captions.
-    """
-    persons = [image.person_id for image in split.images if image.person_id is not None]
-    if len(persons) < len(split.images):
-        unknown = next(image.image_id for image in split.images if image.person_id is None)
-        raise DataError(f"the picture {unknown!r} of split {split.name!r} has no identity to train on")
-    place = {image.image_id: index for index, image in enumerate(split.images)}
-    _, person_of = np.unique(persons, return_inverse=True)
-    image_of = np.array([place[caption.image_id] for caption in split.captions], dtype=np.int64)
-    pairs = Pairs(image_of, person_of.astype(np.int64))
-    paths = [image.path for image in split.images]
-    pixels = cached_images(
-        paths, preprocessing.image_size, progress=progress, interpolation=preprocessing.interpolation
-    )
-    return Prepared(pixels, tokenizer.encode([caption.text for caption in split.captions]), pairs)
 
 
 class DualEncoderTask:
@@ -129,8 +101,10 @@ class DualEncoderTask:
             image_size=recipe.data.image_size,
             vocabulary_size=self.tokenizer.vocabulary_size,
             context_length=recipe.model.tokenizer.context_length,
-            temperature=recipe.objective.temperature,
+            temperature=first_temperature(recipe),
         )
+        # Nothing learns the scale of soft targets; without this, several processes would wait for its gradient.
+        self.model.log_scale.requires_grad_(not keeps_length(recipe.objective))
         _check_length(self.model, recipe)
         self.preprocessing = self.model.preprocessing
         self.size = self.preprocessing.image_size
@@ -154,20 +128,26 @@ class DualEncoderTask:
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Weights with decay; biases, normalisations, embeddings and the temperature without (Loshchilov 2019).
 
-        Pretrained towers move at `optimisation.tower_rate` times the learning rate, everything new at the full one.
+        Pretrained towers move at `optimisation.tower_rate` and `text_tower_rate` times the learning rate, everything
+        new, attention mechanisms and re-rankers among it, at the full one.
         """
-        config, towers = self.recipe.model, []
+        config, options = self.recipe.model, self.recipe.optimisation
+        towers: dict[str, float] = {}  # prefix of pretrained weights -> factor of the learning rate
         if is_pretrained(config.image, image_tower_names()):
-            towers.append("image_tower.")
+            towers[tower_weights_at(self.model.image_tower, "image")] = options.tower_rate
         if is_pretrained(config.text, text_tower_names()):
-            towers.append("text_tower.")
-        groups: defaultdict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
+            rate = options.tower_rate if options.text_tower_rate is None else options.text_tower_rate
+            towers[tower_weights_at(self.model.text_tower, "text")] = rate
+        groups: defaultdict[tuple[float, float | None], list[nn.Parameter]] = defaultdict(list)
         for name, parameter in self.model.named_parameters():
-            rate = self.recipe.optimisation.tower_rate if name.startswith(tuple(towers)) else 1.0
-            groups[rate, parameter.ndim > 1 and "embedding" not in name].append(parameter)
+            prefix = next((prefix for prefix in towers if name.startswith(prefix)), None)
+            decay = options.tower_decay if prefix else None
+            if parameter.ndim <= 1 or "embedding" in name:
+                decay = 0.0
+            groups[towers[prefix] if prefix else 1.0, decay].append(parameter)
         return [
-            {"params": parameters, "rate": rate, **({} if decayed else {"weight_decay": 0.0})}
-            for (rate, decayed), parameters in groups.items()
+            {"params": parameters, "rate": rate, **({} if decay is None else {"weight_decay": decay})}
+            for (rate, decay), parameters in groups.items()
         ]
 
     def plan(self, epoch: int) -> np.ndarray:
@@ -206,32 +186,41 @@ class DualEncoderTask:
         """
         pixels = augment(batch.pixels.to(device, non_blocking=True), self.recipe.augmentation, generator)
         ids = [group.to(device, non_blocking=True) for group in batch.token_ids]
-        images, grouped, scale = model(normalise(pixels, self.preprocessing), ids)
-        texts = grouped[batch.place.to(device, non_blocking=True)]  # (K * B, D)
-        persons = batch.persons.to(device, non_blocking=True)
+        place, persons = batch.place.to(device, non_blocking=True), batch.persons.to(device, non_blocking=True)
+        objective, second = self.recipe.objective, self.model.reranker is not None
+        look = looker(persons, place, objective.negatives, generator) if second else None
+        images, grouped, scale, *judged = model(
+            normalise(pixels, self.preprocessing), ids, not keeps_length(objective), look
+        )
+        texts = grouped[place]  # (K * B, D)
         narrations = texts.chunk(self.recipe.data.captions)  # K of (B, D)
         everywhere = [gather_with_gradient(narration) for narration in narrations]
         all_images, all_persons = gather_with_gradient(images), gather_with_gradient(persons)
         if self.recipe.data.sampler == "neighbours":
             self.memory = self.memory.to(device)  # once; nothing here waits for the device
-            self.memory[all_persons] = everywhere[0].detach().float()
+            self.memory[all_persons] = _unit_where_not(everywhere[0].detach(), objective)
         across = [
-            identity_contrastive(images, narration, persons, scale, all_images, gathered, all_persons)
+            contrast(objective, (images, narration, persons), (all_images, gathered, all_persons), scale)
             for narration, gathered in zip(narrations, everywhere, strict=True)
         ]
         losses = {"contrastive": torch.stack(across).mean()}
-        if self.recipe.objective.text_to_text > 0:
-            between = identity_contrastive(
-                narrations[0], narrations[1], persons, scale, everywhere[0], everywhere[1], all_persons
-            )
-            losses["text_to_text"] = self.recipe.objective.text_to_text * between
+        if objective.text_to_text > 0:
+            pairs = [_unit_where_not(part, objective) for part in (*narrations[:2], *everywhere[:2])]
+            between = identity_contrastive(pairs[0], pairs[1], persons, scale, pairs[2], pairs[3], all_persons)
+            losses["text_to_text"] = objective.text_to_text * between
+        if judged:
+            losses["matching"] = objective.matching * matching(judged[0])
         return losses
 
     def validate(self, model: nn.Module) -> Selection | None:
-        """Text-to-image R@1 and mAP on the selection split, in percent."""
+        """Text-to-image R@1 and mAP on the selection split, in percent, and the loss where that chooses."""
         if self.selection is None or not isinstance(model, DualEncoder):
             return None
         figures = retrieval_figures(model, self.selection, next(model.parameters()).device)
+        if self.recipe.evaluation.metric == "loss":
+            vectors = encode(model, self.selection, unit=not keeps_length(self.recipe.objective))
+            figures["loss"] = split_loss(self.recipe, *vectors, self.selection.pairs, model.logit_scale)
+            return Selection(-figures["loss"], figures)
         return Selection(figures[self.recipe.evaluation.metric], figures)
 
     def save(self, model: nn.Module, folder: Path, figures: Mapping[str, float]) -> None:
@@ -306,29 +295,6 @@ def _check_length(model: DualEncoder, recipe: DualEncoderRecipe) -> None:
         )
 
 
-def data_mark(split: Split) -> Tensor:
-    """Thirty-two bytes that change with the pictures, people and captions of a split."""
-    digest = hashlib.sha256()
-    for image in split.images:
-        digest.update(f"{image.image_id}|{image.person_id}\n".encode())
-    for caption in split.captions:
-        digest.update(f"{caption.image_id}|{caption.text}\n".encode("utf-8", errors="replace"))
-    return torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)
-
-
-def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Pictures in [0, 1] as a tower reads them, ``(x - mean) / std`` per channel: (B, 3, H, W) -> (B, 3, H, W)."""
-    mean = torch.tensor(preprocessing.mean, device=images.device).view(1, 3, 1, 1)
-    std = torch.tensor(preprocessing.std, device=images.device).view(1, 3, 1, 1)
-    return (images - mean) / std
-
-
-def unchanged(pixels: np.ndarray, preprocessing: Preprocessing, device: torch.device) -> Tensor:
-    """Pictures without random changes as a model reads them: (B, H, W, 3) uint8 -> (B, 3, H, W) normalised."""
-    images = torch.from_numpy(np.array(pixels)).to(device).permute(0, 3, 1, 2).float().div_(255)
-    return normalise(images, preprocessing)
-
-
 class PairEncoder(Protocol):
     """What can be asked for vectors of pictures and of sentences."""
 
@@ -366,3 +332,7 @@ def retrieval_figures(model: PairEncoder, split: Prepared, device: torch.device)
         "r1": 100 * mean_over_queries(hits_at(groups, 1)),
         "map": 100 * mean_over_queries(average_precision(groups)),
     }
+
+
+def _unit_where_not(vectors: Tensor, objective: ObjectiveConfig) -> Tensor:
+    return unit_rows(vectors) if keeps_length(objective) else vectors.float()

@@ -1,12 +1,12 @@
-"""The recipe of a dual encoder: its pictures and captions, its two towers and its loss."""
+"""The recipe of a dual encoder: its pictures and captions, its two towers and what stands on them, and its losses."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from passerby.training.recipe import Recipe, Section
+from passerby.training.recipe import EvaluationConfig, OptimisationConfig, Recipe, Section
 
 Scalar = bool | int | float | str | None
 
@@ -48,16 +48,45 @@ class ModelConfig(Section):
     text: TowerConfig
     tokenizer: TokenizerConfig = TokenizerConfig()
     embedding_dim: Annotated[int, Field(ge=8, le=8192)] = 256
+    projection: str = "linear"
+    """Both heads; a key of `passerby.nn.projection.PROJECTIONS`."""
+    attention: str | dict[str, Any] = "none"
+    """An attention mechanism for both towers, or one for each; see `passerby.models.dual_encoder.attention_of`."""
+    reranker: dict[str, Scalar] | None = None
+    """Options of a re-ranker (`passerby.models.reranker.FusionReranker`; {} for its defaults), or none."""
 
 
 class ObjectiveConfig(Section):
-    """The loss."""
+    """The losses."""
 
-    name: Literal["identity_contrastive"] = "identity_contrastive"
+    name: Literal["identity_contrastive", "info_nce", "soft_target"] = "identity_contrastive"
+    """What pulls both towers together; see `passerby.losses`."""
     temperature: Annotated[float, Field(gt=0, le=1)] = 0.07
-    """Initial temperature; learned from there."""
+    """Initial temperature, learned from there; for `soft_target` it stays as it is."""
+    legacy: bool = False
+    """Whether gradients also flow through the targets of `soft_target`, as they once did."""
     text_to_text: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the contrast between two captions of the same person; needs data.captions of 2 or more."""
+    matching: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the re-ranker's loss; without a re-ranker it has no effect."""
+    negatives: Annotated[int, Field(ge=1, le=64)] = 4
+    """Pictures of other people that the re-ranker tells from each sentence's own."""
+
+
+class DualEncoderOptimisationConfig(OptimisationConfig):
+    """As everywhere, and what two pretrained towers may need each for itself."""
+
+    text_tower_rate: Annotated[float, Field(gt=0)] | None = None
+    """Factor of the learning rate for a pretrained text tower; `tower_rate` where it is null."""
+    tower_decay: Annotated[float, Field(ge=0)] | None = None
+    """Weight decay of pretrained towers; `weight_decay` where it is null."""
+
+
+class DualEncoderEvaluationConfig(EvaluationConfig):
+    """As everywhere, and the choice by validation loss."""
+
+    metric: Literal["r1", "map", "loss"] = "map"  # type: ignore[assignment]
+    """The number that chooses the checkpoint; `loss` takes the lowest."""
 
 
 class DualEncoderRecipe(Recipe):
@@ -66,9 +95,13 @@ class DualEncoderRecipe(Recipe):
     data: DataConfig = DataConfig()
     model: ModelConfig
     objective: ObjectiveConfig = ObjectiveConfig()
+    optimisation: DualEncoderOptimisationConfig = DualEncoderOptimisationConfig()  # type: ignore[assignment]
+    evaluation: DualEncoderEvaluationConfig = DualEncoderEvaluationConfig()  # type: ignore[assignment]
 
     @model_validator(mode="after")
-    def _enough_captions(self) -> Self:
+    def _losses_fit(self) -> Self:
         if self.objective.text_to_text > 0 and self.data.captions < 2:
             raise ValueError("objective.text_to_text compares two captions; set data.captions to 2 or more")
+        if self.objective.legacy and self.objective.name != "soft_target":
+            raise ValueError(f"objective.legacy is about soft_target, and objective.name is {self.objective.name}")
         return self
