@@ -192,7 +192,8 @@ def test_each_view_of_the_selection_split_is_judged_across_cameras(data):
     made = open_dataset(data)
     chosen = Dataset(made.name, made.root, {**made.splits, "val": Split("val", made.split("test").images)})
     task = ReidTask(parse_recipe(tree(evaluation={"metric": "r1"})), chosen)
-    found = task.validate(task.model.eval())
+    with torch.inference_mode():
+        found = task.validate(task.model.eval())
     assert set(found.figures) == {"r1", "map"}
     assert found.value == found.figures["r1"]
     assert task.validate(torch.nn.Identity()) is None

@@ -16,6 +16,7 @@ from passerby.errors import nearest
 #: Name of each study to the line that help shows.
 STUDIES = {
     "profile": "Measure what models cost: parameters, multiply-adds, latency, memory.",
+    "context": "Pictures in context: stage 1, NFormer, MagFormer and re-ranking, each under its protocols.",
 }
 
 _PLAIN: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
@@ -54,4 +55,4 @@ command = typer.Typer(cls=StudyGroup, no_args_is_help=True, **_PLAIN)
 
 @command.callback()
 def study() -> None:
-    """Studies: what models cost."""
+    """Studies: what models cost, what context adds."""

@@ -55,7 +55,11 @@ def write_report(folder: Path, report: Mapping[str, Any], pictures: Mapping[str,
         MissingExtraError: Jinja2 is not installed.
         DataError: a picture is neither PNG nor JPEG.
     """
-    html = render_report(report, pictures)
+    return write_page(folder, render_report(report, pictures))
+
+
+def write_page(folder: Path, html: str) -> Path:
+    """Write a rendered page as ``report.html`` into a folder, whole or not at all; returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path, partial = folder / "report.html", folder / f".report.html.{os.getpid()}"
     try:
@@ -72,22 +76,8 @@ def render_report(report: Mapping[str, Any], pictures: Mapping[str, Any]) -> str
 
     Raises: as `write_report`.
     """
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingExtraError("jinja2", "viz", "writing the report") from error
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("passerby.studies"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = "".join(environment.loader.get_source(environment, name)[0] for name in ("page.css", "bars.css"))  # type: ignore[union-attr]
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return environment.get_template("demo.html").render(
-        style=style,
-        policy=f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+    return render_page(
+        "demo.html",
         title=str(report.get("title") or "passerby demo"),
         headline=_headline(report),
         answers=_answers(pictures.get("answers") or ()),
@@ -113,6 +103,36 @@ def render_report(report: Mapping[str, Any], pictures: Mapping[str, Any]) -> str
         machine=_machine_facts(report),
         versions=_pairs(report.get("versions")),
         steps=report.get("next") or (),
+    )
+
+
+def render_page(template: str, **values: Any) -> str:
+    """Fill a template beside this file; it also gets the ``style`` of all pages and the ``policy`` that allows it.
+
+    Args:
+        template: the file's name.
+        values: what the template shows; texts are escaped.
+
+    Raises:
+        MissingExtraError: Jinja2 is not installed.
+    """
+    try:
+        import jinja2
+    except ImportError as error:
+        raise MissingExtraError("jinja2", "viz", "writing the report") from error
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("passerby.studies"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = "".join(environment.loader.get_source(environment, name)[0] for name in ("page.css", "bars.css"))  # type: ignore[union-attr]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return environment.get_template(template).render(
+        style=style,
+        policy=f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+        **values,
     )
 
 
@@ -144,7 +164,7 @@ def _answers(answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for number, answer in enumerate(answers, start=1):
         hits = [
             {
-                "uri": _data_uri(hit["jpeg"], f"answer {number}, hit {rank}"),
+                "uri": data_uri(hit["jpeg"], f"answer {number}, hit {rank}"),
                 "rank": rank,
                 "score": _number(hit.get("score"), 2),
                 "verdict": {True: "right", False: "wrong"}.get(hit.get("hit")),  # type: ignore[arg-type]
@@ -274,10 +294,19 @@ def _interval_text(figures: Mapping[str, Any]) -> str:
 
 
 def _uri(key: str, pictures: Mapping[str, Any]) -> str:
-    return _data_uri(pictures[key], key) if pictures.get(key) else ""
+    return data_uri(pictures[key], key) if pictures.get(key) else ""
 
 
-def _data_uri(content: bytes, name: str) -> str:
+def data_uri(content: bytes, name: str) -> str:
+    """A picture as it stands in a page.
+
+    Args:
+        content: bytes of a PNG or JPEG.
+        name: what it is called in the error.
+
+    Raises:
+        DataError: they are neither.
+    """
     for signature, kind in _SIGNATURES.items():
         if bytes(content[: len(signature)]) == signature:
             return f"data:{kind};base64,{base64.b64encode(content).decode()}"
