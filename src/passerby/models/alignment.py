@@ -143,9 +143,7 @@ def shared_image_tokens(model: DualEncoder, tokens: Tensor) -> Tensor:
     Raises:
         ConfigError: the image tower pools its tokens into something of another width.
     """
-    normalise = getattr(model.image_tower, "norm_after", None)
-    if normalise is not None:
-        tokens = normalise(tokens)
+    tokens = model.image_tower.dense(tokens)
     if model.image_tower.width != tokens.shape[-1]:
         raise ConfigError(
             f"the image tower {model.image_tower.name} has tokens of {tokens.shape[-1]} channels and vectors of "

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from passerby.models.checkpoint import TOKENIZER, CheckpointConfig, fingerprint
 from passerby.models.clip_formats import ClipParts, read_clip_parts
+from passerby.models.clip_resize import at_size
 from passerby.models.dual_encoder import DualEncoder, build_dual_encoder
 from passerby.models.licences import weights_licence
 from passerby.models.restore import load_tensors
@@ -22,13 +23,19 @@ class ClipModel:
     config: CheckpointConfig
 
 
-def read_clip(folder: Path) -> ClipModel:
+def read_clip(folder: Path, image_size: tuple[int, int] | None = None, stride: int | None = None) -> ClipModel:
     """Read a CLIP folder.
 
+    Args:
+        folder: in transformers' or open_clip's form.
+        image_size: (height, width) in pixels that positions are brought to; the CLIP's own when None.
+        stride: pixels from one patch to the next; the patch's side when None.
+
     Raises:
+        ConfigError: the size or stride does not fit the patches.
         CheckpointError: a file is missing or damaged, or the weights do not fit the configuration.
     """
-    parts = read_clip_parts(folder)
+    parts = at_size(read_clip_parts(folder), image_size, stride)
     tokenizer = Tokenizer.from_file(folder / TOKENIZER, parts.text["context_length"])
     model = build_dual_encoder(
         {

@@ -48,6 +48,8 @@ class SelfAttention(nn.Module):
         if heads < 1 or channels % heads:
             raise ConfigError(f"{channels} channels cannot be cut into {heads} heads; choose a divisor")
         self.heads = heads
+        #: Share of attention weights dropped in training; set from outside by whoever trains with it.
+        self.dropout = 0.0
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = nn.Linear(channels, channels)
 
@@ -55,7 +57,10 @@ class SelfAttention(nn.Module):
         """Mix the tokens; `mask` (B, L) is True where a token may be looked at."""
         query, key, value = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, L, C/H)
         allowed = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, L)
-        mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed, is_causal=causal)
+        dropped = self.dropout if self.training else 0.0
+        mixed = nn.functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=allowed, dropout_p=dropped, is_causal=causal
+        )
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 

@@ -35,6 +35,10 @@ class Tower(nn.Module, ABC):
         """Options that build a tower of the same shape with nothing downloaded; stored in the checkpoint."""
         return dict(options)
 
+    def attention_layers(self) -> list[nn.Module]:
+        """Its self-attention modules from first to last, those with one projection ``qkv``; empty where it has none."""
+        return [part for part in self.modules() if isinstance(getattr(part, "qkv", None), nn.Linear)]
+
 
 class ImageTower(Tower):
     """A tower for pictures.
@@ -56,6 +60,10 @@ class ImageTower(Tower):
     def pool(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Tokens (B, T, C), optional mask (B, T) of those that count -> (B, D)."""
 
+    def dense(self, tokens: Tensor) -> Tensor:
+        """Every token as the pooling reads the one that it takes, normalised: (B, T, C) -> (B, T, C)."""
+        return tokens
+
     def fused(self) -> ImageTower:
         """The tower as it is used after training: parallel branches merged into one; itself where it has none."""
         return self
@@ -66,7 +74,15 @@ class ImageTower(Tower):
 
 
 class TextTower(Tower):
-    """A tower for sentences; it never sees a picture, by type. Id 0 is padding."""
+    """A tower for sentences; it never sees a picture, by type. Id 0 is padding.
+
+    Attributes:
+        causal: whether a token looks only at itself and those before it.
+        specials: tokens of a sentence that are no words, such as start and end.
+    """
+
+    causal: bool = False
+    specials: int = 0
 
     @abstractmethod
     def tokens(self, ids: Tensor) -> Tensor:
@@ -79,6 +95,15 @@ class TextTower(Tower):
     def mask(self, ids: Tensor) -> Tensor:
         """Which ids are words: (B, L) int64 -> (B, L) bool."""
         return ids != 0
+
+    def words(self, ids: Tensor) -> Tensor:
+        """Which ids are words and neither padding nor special: (B, L) int64 -> (B, L) bool."""
+        return self.mask(ids)
+
+    def summary(self, ids: Tensor) -> Tensor:
+        """What the pooling reads: places (B,) of one token, or each token's share (B, L)."""
+        mask = self.mask(ids).float()
+        return mask / mask.sum(dim=1, keepdim=True).clamp(min=1)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Token ids (B, L) int64 -> (B, D)."""

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from passerby.errors import CheckpointError, ConfigError
+from passerby.errors import CheckpointError
 from passerby.models.sources import source_folder
 from passerby.models.towers.base import ImageTower, Preprocessing
 from passerby.models.towers.registry import register_image_tower
+from passerby.nn.position_grid import patch_grid
 from passerby.nn.transformer import Stack
 
 
@@ -23,19 +24,20 @@ class ClipImage(ImageTower):
     """Patches, a class token, pre-LN layers; the normalised class token is the picture.
 
     Args:
-        image_size: (height, width) in pixels, multiples of `patch`.
+        image_size: (height, width) in pixels; each a patch and some strides.
         patch: side of a patch in pixels.
         channels: C.
         layers: transformer layers.
         heads: attention heads.
         mlp_width: channels inside the perceptrons; 4 * C by default.
         activation: "quick_gelu" for OpenAI's weights, "gelu" for most others.
+        stride: pixels from one patch to the next; `patch` by default, fewer make patches overlap.
 
     Shape:
         (B, 3, H, W) -> tokens (B, T, C) -> pooled (B, C).
 
     Raises:
-        ConfigError: a side is no multiple of the patch.
+        ConfigError: a side cannot be cut into such patches.
     """
 
     def __init__(
@@ -47,9 +49,10 @@ class ClipImage(ImageTower):
         heads: int = 12,
         mlp_width: int | None = None,
         activation: str = "quick_gelu",
+        stride: int | None = None,
     ) -> None:
         super().__init__()
-        self._structure = {
+        self._structure: dict[str, Any] = {
             "image_size": list(image_size),
             "patch": patch,
             "channels": channels,
@@ -58,9 +61,10 @@ class ClipImage(ImageTower):
             "mlp_width": mlp_width,
             "activation": activation,
         }
+        if stride not in (None, patch):  # only where it differs, so that plain CLIPs keep their fingerprint
+            self._structure["stride"] = stride
         height, width = image_size
-        if height % patch or width % patch:
-            raise ConfigError(f"clip: image_size is {height}x{width}; both must be multiples of the patch, {patch}")
+        self.grid = patch_grid(image_size, patch, stride)
         self.preprocessing = Preprocessing(
             image_size=(height, width),
             mean=(0.48145466, 0.4578275, 0.40821073),
@@ -68,9 +72,8 @@ class ClipImage(ImageTower):
             interpolation="bicubic",
         )
         self.width = channels
-        self.patches = nn.Conv2d(3, channels, patch, stride=patch, bias=False)
+        self.patches = nn.Conv2d(3, channels, patch, stride=stride or patch, bias=False)
         self.class_token = nn.Parameter(channels**-0.5 * torch.randn(channels))
-        self.grid = (height // patch, width // patch)
         count = self.grid[0] * self.grid[1] + 1
         self.positions = nn.Parameter(channels**-0.5 * torch.randn(count, channels))
         self.norm_before = nn.LayerNorm(channels)
@@ -78,16 +81,21 @@ class ClipImage(ImageTower):
         self.norm_after = nn.LayerNorm(channels)
 
     @classmethod
-    def from_source(cls, source: str) -> ClipImage:
+    def from_source(
+        cls, source: str, image_size: tuple[int, int] | None = None, stride: int | None = None
+    ) -> ClipImage:
         """The image tower of a CLIP in transformers' or open_clip's form, from a local folder or the hub.
 
         Args:
             source: a folder, or ``org/name`` on the hub.
+            image_size: (height, width) in pixels that its positions are brought to; the CLIP's own when None.
+            stride: pixels from one patch to the next; the patch's side when None.
 
         Raises:
             CheckpointError: the folder holds no CLIP, or its weights are pickled, incomplete or of other shapes.
         """
         from passerby.models.clip_formats import read_clip_parts
+        from passerby.models.clip_resize import at_size
         from passerby.models.restore import load_tensors
 
         parts = read_clip_parts(source_folder(source))
@@ -96,6 +104,7 @@ class ClipImage(ImageTower):
                 f"{source} is a MobileCLIP, whose image tower is no vision transformer of CLIP; use the tower "
                 f"{parts.image_name}:{parts.image['source']}, or load the folder as a model"
             )
+        parts = at_size(parts, image_size, stride)
         tower = cls(**parts.image)
         tower.preprocessing = parts.preprocessing
         load_tensors(tower, {name: value.numpy() for name, value in parts.of("image_tower").items()}, source)
@@ -110,6 +119,10 @@ class ClipImage(ImageTower):
         patches = self.patches(images).flatten(2).transpose(1, 2)  # (B, P, C)
         first = self.class_token.expand(patches.shape[0], 1, -1)
         return self.layers(self.norm_before(torch.cat([first, patches], dim=1) + self.positions))
+
+    def dense(self, tokens: Tensor) -> Tensor:
+        """Every token normalised as the class token is: (B, T, C) -> (B, T, C)."""
+        return self.norm_after(tokens)
 
     def pool(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """The normalised class token: (B, T, C) -> (B, C). Takes no mask."""

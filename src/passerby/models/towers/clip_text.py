@@ -38,6 +38,8 @@ class ClipText(TextTower):
         ids (B, L) int64 -> tokens (B, L, C) -> pooled (B, C).
     """
 
+    specials = 2
+
     def __init__(
         self,
         vocabulary_size: int = 49408,
@@ -102,6 +104,15 @@ class ClipText(TextTower):
         """True up to the first end token, as id 0 is a word of this vocabulary: (B, L) -> (B, L)."""
         marks = ids if self.end_id is None else (ids == self.end_id).long()
         return torch.arange(ids.shape[1], device=ids.device) <= marks.argmax(dim=1, keepdim=True)
+
+    def words(self, ids: Tensor) -> Tensor:
+        """True between the start token and the end token: (B, L) -> (B, L)."""
+        places = torch.arange(ids.shape[1], device=ids.device)
+        return (places > 0) & (places < self.summary(ids)[:, None])
+
+    def summary(self, ids: Tensor) -> Tensor:
+        """The place of the end token: (B, L) -> (B,)."""
+        return self.mask(ids).sum(dim=1) - 1
 
     def tokens(self, ids: Tensor) -> Tensor:
         """(B, L) -> (B, L, C). Where it is causal, what follows the end token changes nothing before it."""
