@@ -9,10 +9,12 @@ Axes: N pictures or sentences, B of them in a batch, H rows, W columns, L token 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +50,7 @@ class Retriever:
         runtime: the engine.
         threads: threads that decode pictures.
         trained_on: what the model learned from, in the words of its checkpoint.
+        branches: columns of each branch of the vectors (first, after the last) where the model has several.
     """
 
     def __init__(
@@ -60,8 +63,9 @@ class Retriever:
         runtime: Runtime,
         threads: int,
         trained_on: str = "unknown",
+        branches: Mapping[str, tuple[int, int]] = MappingProxyType({}),
     ) -> None:
-        self.trained_on = trained_on
+        self.trained_on, self.branches = trained_on, branches
         self.name = name
         self.fingerprint = fingerprint
         self.dim = dim
@@ -213,7 +217,15 @@ def load(model: str | Path, runtime: str = "auto", device: str = "auto", threads
         engine,
         threads,
         config.trained_on,
+        _branches(config.model),
     )
+
+
+def _branches(model: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """Columns of the whole and of its parts in the vectors of a model with a local branch."""
+    if "local" not in model:
+        return {}
+    return {"global": (0, model["global_dim"]), "local": (model["global_dim"], model["embedding_dim"])}
 
 
 def _engine(checkpoint: Checkpoint, name: str, runtime: str, device: str, threads: int) -> Runtime:

@@ -1,5 +1,7 @@
 """Rollout, selectors, ratios and the local head, against naive loops over rows, heads and entries."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -237,7 +239,7 @@ def test_fixed_ratio_and_epochs():
     assert len(set(by_epoch)) == 11
     assert by_epoch[100] == pytest.approx(0.5)
     by_step = [scheduled_ratio("step", step=step, steps_per_epoch=10) for step in range(120)]
-    assert all(later <= earlier for earlier, later in zip(by_step, by_step[1:], strict=False))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(by_step))
     assert by_step[-1] == pytest.approx(0.5)
     assert annealed_ratio(0) == 0.65
     assert token_count(1e-6, 10) == 1

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from passerby.models.dual_encoder import DualEncoder, unit_rows
+from passerby.models.itself import Itself
 from passerby.models.reid import ReidModel
 
 
@@ -23,7 +24,7 @@ class ImageGraph(nn.Module):
 
     def __init__(self, model: DualEncoder | ReidModel) -> None:
         super().__init__()
-        self.tower, self.projection = model.image_tower.fused(), model.image_projection
+        self.encoder = _picture_encoder(model)
         mean = torch.tensor(model.preprocessing.mean).view(1, 3, 1, 1)
         std = torch.tensor(model.preprocessing.std).view(1, 3, 1, 1)
         # (x / 255 - mean) / std as one multiplication and one subtraction.
@@ -33,7 +34,7 @@ class ImageGraph(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Normalise and encode."""
         images = pixels.permute(0, 3, 1, 2).float() * self.scale - self.offset  # (B, 3, H, W)
-        return unit_rows(self.projection(self.tower(images)))
+        return unit_rows(self.encoder(images))
 
 
 class TextGraph(nn.Module):
@@ -46,3 +47,22 @@ class TextGraph(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Encode."""
         return self.model.encode_texts(ids)
+
+
+class _BothBranches(nn.Module):
+    """Normalised pictures (B, 3, H, W) -> vectors (B, D) of a model with a local branch."""
+
+    def __init__(self, model: Itself) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Encode."""
+        return self.model.encode_images(images)
+
+
+def _picture_encoder(model: DualEncoder | ReidModel) -> nn.Module:
+    """Normalised pictures to vectors of any length, with what was for training alone merged."""
+    if isinstance(model, Itself):
+        return _BothBranches(model)  # its towers are transformers, which have no branches to merge
+    return nn.Sequential(model.image_tower.fused(), model.image_projection)

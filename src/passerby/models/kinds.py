@@ -52,6 +52,12 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             sentences=True,
             about="A dual encoder: pictures of people and sentences about them meet in one space.",
         ),
+        "itself": Kind(
+            "passerby.models.itself:build_itself",
+            pictures=True,
+            sentences=True,
+            about="A dual encoder with a local branch: a picture's vector holds the whole and the parts that stand out.",
+        ),
         "reid": Kind(
             "passerby.models.reid:build_reid_model",
             pictures=True,

@@ -1,9 +1,8 @@
-"""Generalised pooling (Chen et al. 2021, "Learning the best pooling strategy", section 3.2): a learned weighted sum of
-sorted values, of which maximum and mean are special cases.
+"""Generalised pooling (Chen et al. 2021, section 3.2): a learned weighted sum of sorted values.
 
-The paper weighs places by a recurrent network that runs over the used ones in both directions. Here a perceptron sees
-how far a place lies from either end, which is what that network has to count; the weights are then the same however
-much padding follows.
+Maximum and mean are special cases. The paper weighs places by a recurrent network that runs over the used ones in both
+directions. Here a perceptron sees how far a place lies from either end, which is what that network has to count; the
+weights are then the same however much padding follows.
 
 Axes: B rows, K tokens, D channels.
 """

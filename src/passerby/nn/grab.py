@@ -1,6 +1,6 @@
 """GRAB, the local branch of ITSELF (Nguyen et al. 2026, section 3.2): selected tokens into one wide vector.
 
-``x = token / |token|``, ``z = FC(x) + MLP(x)`` per token, and the largest value of each channel over the selected tokens.
+``x = token / |token|``, ``z = FC(x) + MLP(x)`` per token, and the largest value of each channel over selected tokens.
 The paper writes a generalised pooling and an identity shortcut; its code, and RDE (Qin et al. 2024, table 7) where the
 head comes from, take the maximum and a projected shortcut, as is done here. There is no memory between steps.
 

@@ -1,8 +1,8 @@
 """Attention rollout over a few layers (Abnar and Zuidema 2020, section 4), of one row only.
 
 MARS of ITSELF (Nguyen et al. 2026, equations 1 and 2) ranks tokens by ``R = A_l' ... A_m'`` with
-``A' = L1((Discard(A, delta) + I) / 2)``, and reads nothing but the row of the class or end token. That row is a chain of
-vector-matrix products, so no product of two maps is ever computed.
+``A' = L1((Discard(A, delta) + I) / 2)``, and reads nothing but the row of the class or end token. That row is a chain
+of vector-matrix products, so no product of two maps is ever computed.
 
 Axes: B rows, N tokens.
 """

@@ -146,7 +146,7 @@ def gather_tokens(tokens: Tensor, places: Tensor) -> Tensor:
 
 
 def pad_together(parts: Sequence[Tensor]) -> Tensor:
-    """Put groups with different numbers of tokens into one: each (B', K', ...) -> (sum B', max K', ...), zeros after."""
+    """Put groups of different lengths into one, zeros after: each (B', K', ...) -> (sum B', max K', ...)."""
     longest = max(part.shape[1] for part in parts)
     padded = []
     for part in parts:

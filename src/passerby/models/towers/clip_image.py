@@ -64,7 +64,9 @@ class ClipImage(ImageTower):
         if stride not in (None, patch):  # only where it differs, so that plain CLIPs keep their fingerprint
             self._structure["stride"] = stride
         height, width = image_size
-        self.grid = patch_grid(image_size, patch, stride)
+        if stride in (None, patch) and (height % patch or width % patch):
+            raise ConfigError(f"clip: image_size is {height}x{width}; both must be multiples of the patch, {patch}")
+        self.grid = patch_grid((height, width), patch, stride or patch)
         self.preprocessing = Preprocessing(
             image_size=(height, width),
             mean=(0.48145466, 0.4578275, 0.40821073),
