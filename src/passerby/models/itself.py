@@ -303,7 +303,8 @@ def _depth(tower: ImageTower | TextTower, side: str, selectors: Sequence[Selecto
         for selector in selectors:
             if max(selector.reads(depth)) >= depth:
                 raise ConfigError(
-                    f"local.layers is {list(selector.layers)}; the {side} tower {tower.name} has the layers 0 to {depth - 1}"
+                    f"local.layers is {list(selector.layers)}; the {side} tower {tower.name} has the layers 0 to "
+                    f"{depth - 1}"
                 )
     return depth
 

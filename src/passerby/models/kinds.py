@@ -56,7 +56,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             "passerby.models.itself:build_itself",
             pictures=True,
             sentences=True,
-            about="A dual encoder with a local branch: a picture's vector holds the whole and the parts that stand out.",
+            about="A dual encoder with a local branch: a vector holds the whole and the parts that stand out.",
         ),
         "reid": Kind(
             "passerby.models.reid:build_reid_model",

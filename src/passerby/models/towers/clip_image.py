@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from passerby.errors import CheckpointError
+from passerby.errors import CheckpointError, ConfigError
 from passerby.models.sources import source_folder
 from passerby.models.towers.base import ImageTower, Preprocessing
 from passerby.models.towers.registry import register_image_tower
