@@ -61,7 +61,7 @@ class DualEncoder(nn.Module):
         self.image_projection = build_projection(projection, image.width, embedding_dim)
         self.text_projection = build_projection(projection, text.width, embedding_dim)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
-        self.embedding_dim, self.projection, self.attention = embedding_dim, projection, attention
+        self.embedding_dim, self.projection, self.attention = embedding_dim, projection, dict(attention)
         self.reranker = reranker
 
     @property

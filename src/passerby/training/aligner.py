@@ -99,11 +99,11 @@ class Aligner(nn.Module):
         return pair_features_of(self.encoder, inputs.images, inputs.groups, inputs.place, inputs.moment, tokens)
 
     @staticmethod
-    def branches(features: PairFeatures, persons: Tensor) -> dict[str, Branch]:
-        """The branches that the encoder has, gathered from all processes."""
-        found = {"global": branch_of(features.images, features.texts, persons)}
+    def branches(features: PairFeatures, persons: Tensor, alone: bool = False) -> dict[str, Branch]:
+        """The branches that the encoder has, gathered from all processes unless this one is `alone`."""
+        found = {"global": branch_of(features.images, features.texts, persons, alone)}
         if features.local_images is not None and features.local_texts is not None:
-            found["local"] = branch_of(features.local_images, features.local_texts, persons)
+            found["local"] = branch_of(features.local_images, features.local_texts, persons, alone)
         return found
 
     def _pictures(self, images: Tensor) -> Tensor:

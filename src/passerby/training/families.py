@@ -43,9 +43,17 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             "passerby.training.tasks.dual_encoder_recipe:DualEncoderRecipe",
             "passerby.training.tasks.dual_encoder:DualEncoderTask",
         ),
+        "alignment": Family(
+            "passerby.training.tasks.alignment_recipe:AlignmentRecipe",
+            "passerby.training.tasks.alignment:AlignmentTask",
+        ),
         "reid": Family(
             "passerby.training.tasks.reid_recipe:ReidRecipe",
             "passerby.training.tasks.reid:ReidTask",
+        ),
+        "context": Family(
+            "passerby.training.tasks.context_recipe:ContextRecipe",
+            "passerby.training.tasks.context:ContextTask",
         ),
     }
 )

@@ -112,11 +112,14 @@ class Shape:
     words: int
 
 
-def branch_of(images: Tensor, texts: Tensor, ids: Tensor) -> Branch:
-    """Gather the vectors of all processes and bring them to unit length: (Q, D), (Q, D), (Q,)."""
+def branch_of(images: Tensor, texts: Tensor, ids: Tensor, alone: bool = False) -> Branch:
+    """Gather the vectors of all processes and bring them to unit length: (Q, D), (Q, D), (Q,).
+
+    A process that is `alone` gathers nothing, as where all processes do the same.
+    """
     images, texts = images.float(), texts.float()
     everywhere = unit_everywhere = None
-    if _processes() > 1:
+    if not alone and _processes() > 1:
         everywhere = Candidates(gather_with_gradient(images), gather_with_gradient(texts), gather_with_gradient(ids))
         unit_everywhere = Candidates(normalize(everywhere.images), normalize(everywhere.texts), everywhere.ids)
     return Branch(images, texts, everywhere, normalize(images), normalize(texts), unit_everywhere)

@@ -6,12 +6,14 @@ name here has its module in `passerby.training.objectives`.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from passerby.errors import ConfigError
+from passerby.models.itself_options import LocalOptions
 from passerby.training.recipe import OptimisationConfig, Recipe, Section
-from passerby.training.tasks.dual_encoder_recipe import Scalar, TokenizerConfig, TowerConfig
+from passerby.training.tasks.dual_encoder_recipe import TokenizerConfig, TowerConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -64,12 +66,6 @@ class CaptionChanges(Section):
         return self
 
 
-class LocalConfig(Section):
-    """The local branch: tokens selected by attention, and the heads that embed them."""
-
-    options: dict[str, Scalar | list[int]] = Field(default_factory=dict)
-
-
 class AlignmentModel(Section):
     """A CLIP from a source, or two towers by name; either may have a local branch."""
 
@@ -88,13 +84,19 @@ class AlignmentModel(Section):
     """Share of attention weights dropped in the text tower in training."""
     freeze_patches: bool = False
     """Whether the first layer of the image tower stays as it is."""
-    local: LocalConfig | None = None
+    local: dict[str, Any] | None = None
+    """Options of the local branch, see `passerby.models.itself_options.LocalOptions`; {} for its defaults."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
         towers = self.image is not None and self.text is not None
         if (self.clip is None) != towers or (self.clip is not None and (self.image or self.text)):
             raise ValueError("give either model.clip, or both model.image and model.text")
+        if self.local is not None:
+            try:
+                LocalOptions.from_dict(self.local)
+            except ConfigError as error:
+                raise ValueError(str(error)) from error
         return self
 
 
@@ -103,7 +105,7 @@ class Objective(Section):
 
     weight: Annotated[float, Field(ge=0)] = 1.0
     branches: Literal["all", "global", "local"] = "all"
-    """Which vectors the loss looks at; "all" adds up those that the model has."""
+    """Which vectors the loss looks at; `all` adds up those that the model has."""
 
 
 class ContrastiveObjective(Objective):
