@@ -1,4 +1,4 @@
-"""`passerby index`: pictures become a gallery that can be searched.
+"""`passerby index`: pictures, and people in videos, become a gallery that can be searched.
 
 Started by ``torchrun`` or ``accelerate launch``, each process indexes its share and the first one reports.
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from passerby.cli.terminal import counting, printable
-from passerby.errors import DataError
+from passerby.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from passerby.gallery import AddReport, Gallery, Progress, Sighting
@@ -28,7 +29,8 @@ def index(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE", help="Folders, searched recursively, files, globs in quotes, CSV or JSONL tables."
+            metavar="SOURCE",
+            help="Folders, searched recursively, files, globs in quotes, CSV or JSONL tables, videos, streams.",
         ),
     ],
     gallery: Annotated[str, typer.Option(help="A folder, exact:FOLDER or http://HOST:6333/NAME; made if it is new.")],
@@ -36,39 +38,79 @@ def index(
         str | None,
         typer.Option(help="A checkpoint folder, hf:org/name@rev or a shipped model's name. [default: street]"),
     ] = None,
+    frames: Annotated[bool, typer.Option("--frames", help="Pictures are whole frames: cut the people out.")] = False,
+    camera: Annotated[str | None, typer.Option(help="Name of the videos' camera. [default: from file names]")] = None,
+    start_time: Annotated[
+        str | None, typer.Option(help="When the video began, ISO 8601. [default: from the file's time]")
+    ] = None,
+    every: Annotated[float, typer.Option(help="Seconds between two frames that are looked at.")] = 0.2,
+    per_passage: Annotated[int, typer.Option(help="Crops kept of each person who passes.")] = 4,
+    detector: Annotated[str, typer.Option(help="Finds people: hog, torchvision or torchvision:MODEL.")] = "hog",
+    detector_weights: Annotated[
+        str | None, typer.Option(help="Name of torchvision's weights, or a file. [default: torchvision's best]")
+    ] = None,
+    crops: Annotated[str | None, typer.Option(help="Folder for crops. [default: GALLERY.crops]")] = None,
+    stop_after: Annotated[float | None, typer.Option(help="Seconds after which streams are left.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Put pictures into a gallery. What is there already is recognised; an interrupted run continues."""
+    """Put pictures, and people in videos, into a gallery. What is there is recognised; an interrupted run continues."""
+    from passerby.cli.footage import Asked, as_values, settings_of, show, watch
+    from passerby.gallery import AddReport
     from passerby.gallery.shards import together
     from passerby.gallery.sources import find_pictures
+    from passerby.ingest import sort_sources
 
-    pictures = find_pictures(sources)  # before anything is made: a typing error must not leave an empty gallery
-    part = together(os.environ)
+    # All of it before anything is made: a typing error must not leave an empty gallery.
+    footage = sort_sources(sources)
+    pictures = find_pictures(footage.pictures) if footage.pictures else []
+    asked = Asked(frames, camera, start_time, every, per_passage, detector, detector_weights, crops, stop_after)
+    settings, part = settings_of(asked, footage, gallery), together(os.environ)
+    if part is not None and settings is not None:
+        raise ConfigError("videos, streams and frames are watched by one process; start passerby without a launcher")
     started = time.monotonic()
-    with counting("indexing") as count:
-
-        def progress(at: Progress) -> None:
-            count(at.done, at.total, f"{at.unreadable:,} unreadable" if at.unreadable else "")
-
-        report = (
-            _index_alone(gallery, model, pictures, progress)
-            if part is None
-            else _index_share(gallery, model, pictures, part, progress)
-        )
+    report, watched = AddReport(0, 0, 0, 0, ()), None
+    if pictures and not frames:
+        report = _index_pictures(gallery, model, pictures, part)
+    if settings is not None:  # after the pictures, because a stream may have no end
+        with _open_or_create(gallery, model) as target:
+            watched = watch(target, footage, settings, pictures if frames else [])
+        report = _together(report, watched.added)
     seconds = time.monotonic() - started
     if part is not None and part.rank:
         typer.echo(f"process {part.rank} of {part.world}: {_counts(report)}, in {seconds:.1f} s", err=True)
         return
     held, place = _size_of(gallery)
     if as_json:
-        typer.echo(json.dumps(_as_json(report, held, place, seconds), indent=2))
+        record = _as_json(report, held, place, seconds)
+        typer.echo(json.dumps(record | ({} if watched is None else {"watched": as_values(watched)}), indent=2))
     else:
+        if watched is not None:
+            show(watched)
         _show(report, held, place, seconds)
-    if not report.added and not report.already_there:
+    seen = watched is not None and any(at.finished for at in watched.watched)
+    if not report.added and not report.already_there and not seen:
+        files = len(pictures) + len(footage.videos) + len(footage.streams)
         raise DataError(
-            f"none of the {len(pictures):,} files could be read; the reasons are "
-            f"{'in the report' if as_json else 'above'}"
+            f"none of the {files:,} files could be read; the reasons are {'in the report' if as_json else 'above'}"
         )
+
+
+def _index_pictures(address: str, model: str | None, pictures: list[Sighting], part: Together | None) -> AddReport:
+    with counting("indexing") as count:
+
+        def progress(at: Progress) -> None:
+            count(at.done, at.total, f"{at.unreadable:,} unreadable" if at.unreadable else "")
+
+        if part is None:
+            return _index_alone(address, model, pictures, progress)
+        return _index_share(address, model, pictures, part, progress)
+
+
+def _together(one: AddReport, other: AddReport) -> AddReport:
+    counts = {
+        name: getattr(one, name) + getattr(other, name) for name in ("added", "already_there", "moved", "updated")
+    }
+    return replace(one, **counts, unreadable=one.unreadable + other.unreadable)
 
 
 def _index_alone(address: str, model: str | None, pictures: list[Sighting], progress: object) -> AddReport:

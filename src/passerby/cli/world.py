@@ -105,6 +105,32 @@ def sheet(
     typer.echo(str(save_sheet(contact_sheet(bases, seed), out)))
 
 
+@command.command("film")
+def film_street(
+    out: Annotated[Path, typer.Argument(help="The video to write, ending in .avi; a table of boxes goes beside it.")],
+    walkers: Annotated[int, typer.Option(help="People who walk past.")] = 6,
+    seconds: Annotated[float, typer.Option(help="Length of the film.")] = 20.0,
+    fps: Annotated[float, typer.Option(help="Frames per second.")] = 10.0,
+    size: Annotated[str, typer.Option(help="HxW of the frames.")] = "360x640",
+    camera: Annotated[int, typer.Option(help="Which of the street's seven cameras, 1 to 7.")] = 1,
+    light: Annotated[str, typer.Option(help="day, shade or night.")] = "day",
+    seed: Annotated[int, typer.Option(help="Decides who walks when and where.")] = 0,
+) -> None:
+    """Film people who walk past one camera, with a table of who is where in every frame."""
+    from passerby.cli.terminal import counting
+    from passerby.data.world.scenes import Scene
+    from passerby.ingest.filming import write_film
+
+    pixels = picture_size(size)
+    if isinstance(pixels, str):
+        raise ConfigError(f"size is {size!r}; a film needs HEIGHTxWIDTH in pixels, such as 360x640")
+    scene = Scene(walkers, seconds, fps, pixels, camera - 1, light, seed)
+    with counting("filming", unit="frames") as count:
+        table = write_film(scene, out, lambda done, total: count(done, total, ""))
+    typer.echo(f"{out}: {scene.frames:,} frames of {scene.walkers} people; who is where: {table}")
+    typer.echo(f"next: passerby index {out} --gallery people")
+
+
 def picture_size(text: str) -> tuple[int, int] | str:
     """Read "128x64" (H x W) or "natural".
 

@@ -79,6 +79,8 @@ class BestCrops:
     def wants(self, time: float, quality: float) -> bool:
         """Whether a crop of this quality would be kept; asked before it is cut out and encoded."""
         rival = self._same_stretch(time)
+        if quality <= 0:
+            return False
         if rival is not None:
             return quality > rival.quality
         return len(self.crops) < self._most or quality > min(crop.quality for crop in self.crops)
@@ -119,16 +121,6 @@ def qualities(frame: np.ndarray, boxes: np.ndarray, shared: np.ndarray) -> np.nd
         tall = min((box[3] - box[1]) / _TALL_ENOUGH, 1.0)
         found[number] = tall * _sharpness(cut_out(frame, box, 0.0)) * _clearance(box, frame.shape[1]) * (1 - hidden)
     return found
-
-
-def covered(boxes: np.ndarray) -> np.ndarray:
-    """For each pair of boxes the share of the first that lies in the second: (N, 4) -> (N, N), zeros on the diagonal."""
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    common = np.prod(np.maximum(high - low, 0.0), axis=2)
-    share = common / np.maximum(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), 1e-9)[:, None]
-    np.fill_diagonal(share, 0.0)
-    return share
 
 
 def encode_crop(frame: np.ndarray, box: np.ndarray) -> bytes:

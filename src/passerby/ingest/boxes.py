@@ -22,23 +22,32 @@ def overlaps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.where(total > 0, shared / np.where(total > 0, total, 1.0), 0.0)
 
 
-def without_repeats(boxes: np.ndarray, scores: np.ndarray, most: float) -> np.ndarray:
+def without_repeats(shared: np.ndarray, scores: np.ndarray, most: float) -> np.ndarray:
     """Greedy non-maximum suppression: the best box stays, those that share more than `most` with it go, and so on.
 
     Args:
-        boxes: what a detector found.
+        shared: how much each pair of boxes shares, by whatever measure, such as `overlaps`; symmetric.
         scores: larger is surer; of equals the first is kept.
-        most: intersection over union, 0 to 1.
+        most: in the measure's own terms.
 
     Shape:
-        boxes: (N, 4), scores: (N,) -> positions of the kept boxes, best first.
+        shared: (N, N), scores: (N,) -> positions of the kept boxes, best first.
     """
-    shared = overlaps(boxes, boxes)
     kept: list[int] = []
     for position in np.argsort(-np.asarray(scores), kind="stable"):
         if all(shared[position, other] <= most for other in kept):
             kept.append(int(position))
     return np.array(kept, dtype=np.intp)
+
+
+def covered(boxes: np.ndarray) -> np.ndarray:
+    """Share of each box that lies in each other box: (N, 4) -> (N, N), 0 to 1, zeros on the diagonal."""
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    common = np.prod(np.maximum(high - low, 0.0), axis=2)
+    share = common / np.maximum(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), 1e-9)[:, None]
+    np.fill_diagonal(share, 0.0)
+    return share
 
 
 def inside(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:

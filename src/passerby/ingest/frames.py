@@ -13,7 +13,8 @@ from pathlib import Path
 from passerby.data.images import decode_image, read_image_file
 from passerby.errors import DataError
 from passerby.gallery import Sighting
-from passerby.ingest.best_crops import covered, encode_crop, qualities
+from passerby.ingest.best_crops import encode_crop, qualities
+from passerby.ingest.boxes import covered
 from passerby.ingest.detection import Detector
 from passerby.ingest.ledger import Entry, Ledger
 from passerby.ingest.passages import people_in

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from passerby.data.images import resize_image
-from passerby.ingest.boxes import inside, without_repeats
+from passerby.errors import MissingExtraError
+from passerby.ingest.boxes import covered, inside, without_repeats
 from passerby.ingest.detection import Detections
 from passerby.ingest.opencv import load_opencv
 
@@ -17,8 +18,8 @@ from passerby.ingest.opencv import load_opencv
 _WINDOW, _ASIDE, _ABOVE = 128, 0.19, 0.105
 #: Frames are brought to this height at most; larger ones cost time and no smaller people than these are worth a crop.
 _TALLEST = 720
-#: Lowest score of a box, and how much two boxes may share.
-_THRESHOLD, _MOST_SHARED = 0.5, 0.45
+#: Lowest score of a box, and how much of the smaller of two may lie in the other: it finds people inside people.
+_THRESHOLD, _MOST_SHARED = 0.5, 0.65
 
 
 class HogDetector:
@@ -34,8 +35,6 @@ class HogDetector:
         """
         cv2 = load_opencv("finding people with the detector hog")
         if not hasattr(cv2, "HOGDescriptor"):
-            from passerby.errors import MissingExtraError
-
             raise MissingExtraError(
                 "opencv-python-headless<5", "video", f"the detector hog (OpenCV is {cv2.__version__})"
             )
@@ -62,5 +61,6 @@ class HogDetector:
         boxes, scores = inside(boxes / factor, (height, width)), np.ravel(scores).astype(np.float64)
         sure = scores >= _THRESHOLD
         boxes, scores = boxes[sure], scores[sure]
-        kept = without_repeats(boxes, scores, _MOST_SHARED)
+        share = covered(boxes)
+        kept = without_repeats(np.maximum(share, share.T), scores, _MOST_SHARED)
         return Detections(boxes[kept], scores[kept])

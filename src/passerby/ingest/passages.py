@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from passerby.errors import ConfigError
-from passerby.ingest.best_crops import BestCrops, Crop, covered, encode_crop, qualities
-from passerby.ingest.boxes import inside
+from passerby.ingest.best_crops import BestCrops, Crop, encode_crop, qualities
+from passerby.ingest.boxes import covered, inside
 from passerby.ingest.detection import Detections, Detector, checked
 from passerby.ingest.footage import Sample
 from passerby.ingest.tracking import Track, Tracker
