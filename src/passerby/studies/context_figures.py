@@ -120,7 +120,7 @@ def loss_figure(losses: Mapping[str, Sequence[Sequence[float]]]) -> bytes:
         axis.fill_between(steps, smooth.min(axis=0), smooth.max(axis=0), color=_MODEL_TONES[name], alpha=0.15, lw=0)
         ends.append((float(mean[-1]), MODELS[name], _MODEL_TONES[name]))
     _label_ends(axis, ends)
-    axis.set_xlabel("step", color=_FAINT)
+    axis.set_xlabel("step", color=_FAINT, fontsize=8)
     axis.set_title("loss of the training, smoothed", loc="left", color=_INK, fontsize=10)
     return _as_png(figure)
 
@@ -188,9 +188,9 @@ def score_figure(
             axis.hist(after[layer], bins=edges, color=_TONES[2], histtype="step", linewidth=1.4, label=after_words)
         axis.set_yscale("log")
         axis.set_title(f"layer {layer + 1}", loc="left", color=_INK, fontsize=10)
-        axis.set_xlabel("attention score", color=_FAINT)
+        axis.set_xlabel("attention score", color=_FAINT, fontsize=8)
         if layer % columns == 0:
-            axis.set_ylabel("scores in a bin", color=_FAINT)
+            axis.set_ylabel("scores in a bin", color=_FAINT, fontsize=8)
     axes[0].legend(frameon=False, fontsize=8, labelcolor=_INK)
     return _as_png(figure)
 
@@ -207,7 +207,7 @@ def _panels(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure,
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
         axis.spines[["left", "bottom"]].set_color(_EDGE)
-        axis.tick_params(colors=_FAINT, labelsize=8)
+        axis.tick_params(which="both", colors=_FAINT, labelsize=8)
     return figure, axes
 
 

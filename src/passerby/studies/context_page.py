@@ -22,20 +22,20 @@ _ROWS = {
 _FIELDS = {"k": "neighbours k", "landmark_count": "landmarks", "layers": "layers"}
 #: Figure -> its title and what it shows.
 _PLATES = {
-    "losses": ("Learning", "Figure 2 of the report: the training loss; bands hold all seeds."),
+    "losses": ("Learning", "Figure 2 of the report: the training loss, mean over the seeds; bands hold all of them."),
     "people": (
         "Some people",
         "Figure 4: t-SNE of the same people under three models, protocol B. Dots are gallery pictures, stars are "
-        "queries, colours are people.",
+        "queries, colours are people. First seed.",
     ),
     "scores": (
         "Attention without the difference",
         "Figure 5: scores of a row and its reciprocal neighbours in each layer of MagFormer without differential "
-        "attention, over the gallery. Pictures outside a row's list have none.",
+        "attention, over the gallery. Pictures outside a row's list have none. First seed.",
     ),
     "differences": (
         "Attention before and after the difference",
-        "Figure 6: the same for MagFormer. The difference of two maps may be negative, which a softmax cannot.",
+        "Figure 6: the same for MagFormer. The difference of two maps may be negative, which a softmax cannot. First seed.",
     ),
 }
 

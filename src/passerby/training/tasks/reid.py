@@ -9,7 +9,6 @@ Axes: B pictures of this process and part, P people, K pictures of each, D width
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +32,8 @@ from passerby.models.towers.registry import image_tower_names
 from passerby.training.augment import augment, padded_crop
 from passerby.training.gather import gather_with_gradient
 from passerby.training.tasks.base import Selection
-from passerby.training.tasks.dual_encoder import is_pretrained, normalise
+from passerby.training.tasks.dual_encoder import is_pretrained
+from passerby.training.tasks.pair_data import data_mark, normalise, unchanged
 from passerby.training.tasks.reid_recipe import ReidRecipe
 
 _ENCODED = 256
@@ -83,7 +83,7 @@ class ReidTask:
         self.selection = dataset.splits.get(selection)
         self.selection_pixels = self._decoded(self.selection, progress) if self.selection is not None else None
         self.centers = torch.randn(classes, self.model.embedding_dim)
-        self._data_mark = _mark(train)
+        self._data_mark = data_mark(train)
 
     def example(self) -> tuple[Tensor, ...]:
         """Two black pictures; one would have no batch statistics."""
@@ -150,12 +150,12 @@ class ReidTask:
             return None
         device = next(model.parameters()).device
         vectors = [
-            self._encoded(model, self.selection_pixels[start : start + _ENCODED], device)
+            model.encode_images(unchanged(self.selection_pixels[start : start + _ENCODED], self.preprocessing, device))
             for start in range(0, len(self.selection_pixels), _ENCODED)
         ]
         known = all(image.camera_id is not None for image in self.selection.images)
         rules = find_protocol("cross-camera" if known else "image-to-image", report_split=self.selection.name)
-        report = evaluate_features(Features(np.concatenate(vectors)), self.selection, rules)
+        report = evaluate_features(Features(torch.cat(vectors).cpu().numpy()), self.selection, rules)
         figures = {"r1": report.r1, "map": report.map}
         return Selection(figures[self.recipe.evaluation.metric], figures)
 
@@ -197,10 +197,6 @@ class ReidTask:
         paths = [image.path for image in split.images]
         return cached_images(paths, wanted.image_size, progress=progress, interpolation=wanted.interpolation)
 
-    def _encoded(self, model: ReidModel, pixels: np.ndarray, device: torch.device) -> np.ndarray:
-        images = torch.from_numpy(np.array(pixels)).to(device).permute(0, 3, 1, 2).float().div_(255)
-        return model.encode_images(normalise(images, self.preprocessing)).cpu().numpy()
-
     def _check_parts(self) -> None:
         processes = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
         parts = processes * self.recipe.optimisation.accumulation
@@ -226,11 +222,3 @@ def labels_and_cameras(split: Split) -> tuple[np.ndarray, np.ndarray]:
     number = {name: place for place, name in enumerate(names)}
     cameras = [number[image.camera_id] if image.camera_id else -1 for image in split.images]
     return np.unique(persons, return_inverse=True)[1].astype(np.int64), np.array(cameras, np.int64)
-
-
-def _mark(split: Split) -> Tensor:
-    """Thirty-two bytes that change with the pictures, people and cameras of a split."""
-    digest = hashlib.sha256()
-    for image in split.images:
-        digest.update(f"{image.image_id}|{image.person_id}|{image.camera_id}\n".encode())
-    return torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)
