@@ -194,6 +194,26 @@ def test_every_key_of_a_recipe_is_described():
     assert plain == re.findall(r"`(\w+)`", rows["top"])
 
 
+def test_every_key_and_objective_of_an_alignment_is_described():
+    from passerby.training.recipe import OptimisationConfig, Recipe
+    from passerby.training.tasks.alignment_recipe import AlignmentRecipe, ConsensusConfig, ObjectivesConfig
+
+    section = sections(TRAINING)["Alignment"]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", section, flags=re.MULTILINE))
+    for name, field in AlignmentRecipe.model_fields.items():
+        if name in ("data", "model", "pictures", "captions", "optimisation"):
+            keys = set(getattr(field.annotation, "model_fields", {}))
+            keys -= set(OptimisationConfig.model_fields) if name == "optimisation" else set()
+            assert keys <= set(re.findall(r"`(\w+)`", rows[name])), name
+        else:
+            assert name in Recipe.model_fields or name in rows, name
+    assert set(ConsensusConfig.model_fields) <= set(re.findall(r"`(\w+)`", rows["consensus"]))
+    own = {"weight", "branches"}
+    for name, field in ObjectivesConfig.model_fields.items():
+        options = next(kind for kind in field.annotation.__args__ if kind is not type(None)).model_fields
+        assert set(options) - own <= set(re.findall(r"`(\w+)`", rows[name])), name
+
+
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", without_code(TEXTS[page])):
