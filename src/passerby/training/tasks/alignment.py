@@ -27,11 +27,13 @@ from passerby.errors import CheckpointError, ConfigError
 from passerby.losses.id import check_identities
 from passerby.models.alignment import Moment, TwoBranches
 from passerby.models.dual_encoder import DualEncoder
+from passerby.models.itself import Itself
 from passerby.models.restore import save_model
 from passerby.training.aligner import Aligner, MaskedWords, PairInputs
 from passerby.training.augment import augment, padded_crop
 from passerby.training.captions import ChangedCaptions, change_captions, vocabulary_of
 from passerby.training.consensus import divide
+from passerby.training.mixing import mixed_figures
 from passerby.training.objectives import Shape, Tal, build_objectives
 from passerby.training.tasks.alignment_encoder import build_encoder, freeze_patches, set_text_dropout
 from passerby.training.tasks.alignment_recipe import AlignmentRecipe, PairDataConfig
@@ -182,7 +184,11 @@ class AlignmentTask:
         if self.selection is None or not isinstance(model, Aligner):
             return None
         device = next(model.parameters()).device
-        figures = retrieval_figures(model.encoder, self.selection, device)  # type: ignore[arg-type]
+        if isinstance(model.encoder, Itself):
+            mix, figures = mixed_figures(model.encoder, self.selection, device, self.recipe.evaluation.metric)
+            model.encoder.set_mix(mix)  # stored with the checkpoint, if this validation is the best
+        else:
+            figures = retrieval_figures(model.encoder, self.selection, device)  # type: ignore[arg-type]
         if self.recipe.consensus is not None:
             figures["believed"] = 100 * float(self.weights.mean())
         return Selection(figures[self.recipe.evaluation.metric], figures)
