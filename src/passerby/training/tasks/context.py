@@ -29,7 +29,7 @@ from passerby.losses.triplet import triplet_loss
 from passerby.models.context import ContextEncoder
 from passerby.models.context_config import context_config
 from passerby.models.restore import save_model
-from passerby.nn.neighbour_search import unit_rows
+from passerby.nn.neighbour_search import check_finite, unit_rows
 from passerby.retriever import Retriever, load
 from passerby.training.context_stage import parameter_groups
 from passerby.training.feature_views import encoded_views, read_features
@@ -97,7 +97,7 @@ class ContextTask:
     Raises:
         ConfigError: no features are named, a setting is unknown, or the sets cannot be shared by the processes.
         CheckpointError: there is no such model.
-        DataError: the features do not fit the split, or a picture has no identity.
+        DataError: the features do not fit the split or are not finite, or a picture has no identity.
     """
 
     def __init__(
@@ -108,6 +108,8 @@ class ContextTask:
         self.labels, _ = labels_and_cameras(train)
         source = None if _is_file(recipe.data.features) else load(_named(recipe.data.features))
         self.views = _features(recipe, source, train, progress)  # (V, N, D)
+        for view in self.views:
+            check_finite(torch.from_numpy(view))
         self.unit = unit_rows(torch.from_numpy(self.views[0])).numpy()
         self.selection = dataset.splits.get(recipe.evaluation.selection_split) if source is not None else None
         self.selected = encoded_views(source, self.selection)[0] if source and self.selection else None
