@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -59,6 +58,7 @@ def index(
     from passerby.gallery.shards import together
     from passerby.gallery.sources import find_pictures
     from passerby.ingest import sort_sources
+    from passerby.ingest.run import joined
 
     # All of it before anything is made: a typing error must not leave an empty gallery.
     footage = sort_sources(sources)
@@ -74,7 +74,7 @@ def index(
     if settings is not None:  # after the pictures, because a stream may have no end
         with _open_or_create(gallery, model) as target:
             watched = watch(target, footage, settings, pictures if frames else [])
-        report = _together(report, watched.added)
+        report = joined(report, watched.added)
     seconds = time.monotonic() - started
     if part is not None and part.rank:
         typer.echo(f"process {part.rank} of {part.world}: {_counts(report)}, in {seconds:.1f} s", err=True)
@@ -104,13 +104,6 @@ def _index_pictures(address: str, model: str | None, pictures: list[Sighting], p
         if part is None:
             return _index_alone(address, model, pictures, progress)
         return _index_share(address, model, pictures, part, progress)
-
-
-def _together(one: AddReport, other: AddReport) -> AddReport:
-    counts = {
-        name: getattr(one, name) + getattr(other, name) for name in ("added", "already_there", "moved", "updated")
-    }
-    return replace(one, **counts, unreadable=one.unreadable + other.unreadable)
 
 
 def _index_alone(address: str, model: str | None, pictures: list[Sighting], progress: object) -> AddReport:

@@ -6,7 +6,7 @@ A source that cannot be read is listed with its reason and does not stop the oth
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from passerby.errors import ConfigError, DataError
@@ -111,7 +111,7 @@ class _Taking:
         self._gallery, self._tell = gallery, tell
         self._watched: dict[str, Watched] = {}
         self._refused: list[tuple[Path, str]] = []
-        self._counts = [0, 0, 0, 0]
+        self._added = AddReport(0, 0, 0, 0, ())
 
     def hear(self, watched: Watched) -> None:
         self._watched[watched.source] = watched
@@ -124,12 +124,21 @@ class _Taking:
         try:
             for batch in batches:
                 if batch:
-                    report = self._gallery.add(batch)
-                    counts = (report.added, report.already_there, report.moved, report.updated)
-                    self._counts = [one + other for one, other in zip(self._counts, counts, strict=True)]
-                    self._refused += report.unreadable
+                    self._added = joined(self._added, self._gallery.add(batch))
         except DataError as error:
             self.refuse(source, str(error))
 
     def report(self) -> IngestReport:
-        return IngestReport(tuple(self._watched.values()), AddReport(*self._counts, tuple(self._refused)))
+        added = replace(self._added, unreadable=(*self._refused, *self._added.unreadable))
+        return IngestReport(tuple(self._watched.values()), added)
+
+
+def joined(one: AddReport, other: AddReport) -> AddReport:
+    """What became of the files of two reports."""
+    return AddReport(
+        one.added + other.added,
+        one.already_there + other.already_there,
+        one.moved + other.moved,
+        one.updated + other.updated,
+        one.unreadable + other.unreadable,
+    )
