@@ -55,7 +55,7 @@ class Street:
     """
 
     seed: int = 0
-    train: int = 9_000
+    train: int = 13_500
     val: int = 100
     test: int = 250
     train_views: int = 2
