@@ -240,7 +240,7 @@ def test_features_with_nan_are_refused(data, tmp_path):
     features = np.load(data[1])
     features[3, 2] = np.nan
     np.save(tmp_path / "bad.npy", features)
-    with pytest.raises(DataError, match="finite"):
+    with pytest.raises(DataError, match="NaN"):
         run_recipe(parse_recipe(tree(tmp_path / "bad.npy")), open_dataset(data[0]), tmp_path / "run")
 
 

@@ -2,7 +2,7 @@
 
 Label-smoothed cross-entropy after the neck, the hardest triplets and centers before it (Luo et al. 2019; stage 1 of
 MagFormer). Several processes put their vectors together, and each computes the losses of the whole batch: gradients are
-those of one process, and so are the neck's statistics.
+those of one process, and so are the statistics of batch normalisations.
 
 Axes: B pictures of this process and part, P people, K pictures of each, D width, C identities.
 """
@@ -29,6 +29,7 @@ from passerby.losses.triplet import triplet_loss
 from passerby.models.reid import ReidModel, build_reid_model
 from passerby.models.restore import save_model
 from passerby.models.towers.registry import image_tower_names
+from passerby.nn.shared_batch_norm import share_batch_statistics
 from passerby.training.augment import augment, padded_crop
 from passerby.training.gather import gather_with_gradient
 from passerby.training.tasks.base import Selection
@@ -76,6 +77,8 @@ class ReidTask:
             classes=classes,
         )
         self.preprocessing = self.model.preprocessing
+        if _processes() > 1:  # the neck sees the rows of all processes anyway
+            share_batch_statistics(self.model.image_tower)
         self._check_parts()
         self.plan(0)  # a batch that the data cannot fill is refused before anything is decoded
         self.pixels = self._decoded(train, progress)
@@ -198,7 +201,7 @@ class ReidTask:
         return cached_images(paths, wanted.image_size, progress=progress, interpolation=wanted.interpolation)
 
     def _check_parts(self) -> None:
-        processes = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+        processes = _processes()
         parts = processes * self.recipe.optimisation.accumulation
         if self.recipe.people % parts or self.recipe.people < 2 * parts:
             raise ConfigError(
@@ -206,6 +209,10 @@ class ReidTask:
                 f"{self.recipe.optimisation.accumulation} accumulated parts, two or more to each; change "
                 "optimisation.batch_size"
             )
+
+
+def _processes() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def labels_and_cameras(split: Split) -> tuple[np.ndarray, np.ndarray]:
