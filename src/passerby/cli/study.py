@@ -16,6 +16,7 @@ from passerby.errors import nearest
 #: Name of each study to the line that help shows.
 STUDIES = {
     "profile": "Measure what models cost: parameters, multiply-adds, latency, memory.",
+    "attention": "No, self, sparse and cross attention in a small CLIP: trained, tabled and drawn.",
     "context": "Pictures in context: stage 1, NFormer, MagFormer and re-ranking, each under its protocols.",
 }
 
@@ -55,4 +56,4 @@ command = typer.Typer(cls=StudyGroup, no_args_is_help=True, **_PLAIN)
 
 @command.callback()
 def study() -> None:
-    """Studies: what models cost, what context adds."""
+    """Studies: what models cost, what attention and context add."""

@@ -1,0 +1,182 @@
+"""The attention study's cells as rows: means over seeds with their intervals, and Markdown of them.
+
+With one seed the interval of a figure is the bootstrap's over people or queries; with several it is Student's over the
+seeds, which says more about training and less about the people that were asked for.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from passerby.studies.attention_plan import MECHANISMS
+from passerby.studies.seeds import over_seeds
+
+#: Key of a row -> heading.
+RETRIEVAL: Mapping[str, str] = {"r1": "R@1", "r5": "R@5", "r10": "R@10", "map": "mAP"}
+
+
+def rows_of(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each backbone and mechanism that has a finished cell, in the order of the reports.
+
+    Args:
+        cells: each ``backbone``, ``mechanism``, ``seed`` and what `attention_cell.run_cell` returned.
+    """
+    backbones = list(dict.fromkeys(cell["backbone"] for cell in cells))
+    rows = []
+    for backbone in backbones:
+        for mechanism in MECHANISMS:
+            same = [cell for cell in cells if (cell["backbone"], cell["mechanism"]) == (backbone, mechanism)]
+            if same:
+                rows.append(_row(backbone, mechanism, same))
+    return rows
+
+
+def _row(backbone: str, mechanism: str, cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    shown = "reranked" if mechanism == "cross" else "first"
+    row: dict[str, Any] = {
+        "backbone": backbone,
+        "mechanism": mechanism,
+        "seeds": len(cells),
+        "figures": _figures(cells, shown),
+        "train_loss": _mean(cells, lambda cell: cell["training"]["train_loss"].get("contrastive", math.nan)),
+        "loss": {split: _mean(cells, lambda cell, at=split: cell["loss"][at]) for split in cells[0]["loss"]},
+        "latency": _latency(cells, "reranked_latency" if mechanism == "cross" else "latency"),
+        "peak_bytes": max(cell["training"]["peak_bytes"] for cell in cells),
+        "model_bytes": cells[0]["model_bytes"],
+        "parameters": cells[0]["parameters"],
+        "epoch_s": _mean(cells, lambda cell: cell["training"]["epoch_s"]),
+        "epoch_cpu_s": _mean(cells, lambda cell: cell["training"]["epoch_cpu_s"]),
+    }
+    if mechanism == "cross":
+        row["first_stage"] = _figures(cells, "first")
+        row["alone"] = _figures(cells, "alone")
+        row["first_stage_latency"] = _latency(cells, "latency")
+        row["weights"] = [cell["weight"] for cell in cells]
+        row["gain"] = {
+            key: _interval([cell["reranked"][key] - cell["first"][key] for cell in cells]) for key in RETRIEVAL
+        }
+        row["by_k"] = [_by_k([cell["by_k"][at] for cell in cells]) for at in range(len(cells[0]["by_k"]))]
+    return row
+
+
+def _figures(cells: Sequence[Mapping[str, Any]], which: str) -> dict[str, tuple[float, float, float]]:
+    if len(cells) == 1:
+        figures = cells[0][which]
+        return {key: (figures[key], *figures["intervals"][key]) for key in RETRIEVAL}
+    return {key: _interval([cell[which][key] for cell in cells]) for key in RETRIEVAL}
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean and the ends of its interval; a single value is its own interval."""
+    found = over_seeds(values)
+    if found.low is None or found.high is None:
+        return found.mean, found.mean, found.mean
+    return found.mean, found.low, found.high
+
+
+def _by_k(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    means = {key: statistics.fmean(row[key] for row in rows) for key in (*RETRIEVAL, "ceiling")}
+    costs = {key: statistics.median(row[key] for row in rows) for key in ("p50_ms", "p95_ms", "cpu_ms")}
+    larger = statistics.median(row["four_galleries"]["p50_ms"] for row in rows)
+    return {"k": rows[0]["k"], "used": rows[0]["used"], **means, **costs, "p50_ms_of_four_galleries": larger}
+
+
+def _latency(cells: Sequence[Mapping[str, Any]], which: str) -> dict[str, float]:
+    return {key: statistics.median(cell[which][key] for cell in cells) for key in ("p50_ms", "p95_ms", "cpu_ms")}
+
+
+def _mean(cells: Sequence[Mapping[str, Any]], take: Any) -> float:
+    return statistics.fmean(take(cell) for cell in cells)
+
+
+def honest_table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the study's table, as text.
+
+    Args:
+        rows: from `rows_of`.
+    """
+    splits = list(rows[0]["loss"]) if rows else []
+    head = ["image tower", "attention", *RETRIEVAL.values(), "train loss", *(f"{split} loss" for split in splits)]
+    head += ["query p50 / p95, ms", "peak memory, MB", "model, MB", "epoch, s"]
+    lines = []
+    for row in rows:
+        lines.append(_line(row, row["mechanism"], row["figures"], row["latency"], splits))
+        if "first_stage" in row:
+            lines[-1][1] = "cross, re-ranked"
+            lines.insert(-1, _line(row, "cross, first stage", row["first_stage"], row["first_stage_latency"], splits))
+    return head, lines
+
+
+def _line(row: Mapping[str, Any], name: str, figures: Any, latency: Any, splits: Sequence[str]) -> list[str]:
+    return [
+        row["backbone"],
+        name,
+        *(with_interval(figures[key]) for key in RETRIEVAL),
+        f"{row['train_loss']:.2f}",
+        *(f"{row['loss'][split]:.2f}" for split in splits),
+        f"{latency['p50_ms']:.1f} / {latency['p95_ms']:.1f}",
+        f"{row['peak_bytes'] / 1e6:,.0f}",
+        f"{row['model_bytes'] / 1e6:,.1f}",
+        f"{row['epoch_s']:,.1f}",
+    ]
+
+
+def with_interval(figure: tuple[float, float, float]) -> str:
+    """A figure with its interval: ``57.2 (54.0 to 60.1)``."""
+    value, low, high = figure
+    if low == high:
+        return f"{value:.1f}"
+    return f"{value:.1f} ({low:.1f} to {high:.1f})"
+
+
+def rerank_lines(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of what re-ranking brings and costs for each K, as text.
+
+    Args:
+        rows: from `rows_of`.
+    """
+    head = ["image tower", "K", "R@1", "R@10", "mAP", "ceiling of R@1", "p50, ms", "p95, ms", "p50, ms, gallery x 4"]
+    lines = []
+    for row in rows:
+        for one in row.get("by_k", ()):
+            asked = f"{one['k']}" if one["used"] == one["k"] else f"{one['k']} (the gallery holds {one['used']})"
+            figures = [f"{one[key]:.1f}" for key in ("r1", "r10", "map", "ceiling", "p50_ms", "p95_ms")]
+            lines.append([row["backbone"], asked, *figures, f"{one['p50_ms_of_four_galleries']:.1f}"])
+    return head, lines
+
+
+def paired_lines(cells: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of our paired-batch figures, each with ceiling and floor, as text; the first seed's.
+
+    Args:
+        cells: as for `rows_of`.
+    """
+    ks = (1, 5, 10)
+    head = ["image tower", "attention", "split", "rows", *(f"paired_recall@{k} (ceiling, chance)" for k in ks)]
+    head += ["loss (floor)"]
+    lines = []
+    for cell in cells:
+        if cell["seed"]:
+            continue
+        for split, (own, copy) in cell["paired"].items():
+            shown = [(cell["mechanism"].replace("cross", "cross, first stage"), own)]
+            if cell["mechanism"] == "none":
+                shown.append((copy["name"], copy))
+            lines += [[cell["backbone"], name, split, *_paired(one, ks)] for name, one in shown]
+    return head, lines
+
+
+def _paired(one: Mapping[str, Any], ks: Sequence[int]) -> list[str]:
+    keys = [f"paired_recall@{k}" for k in ks]
+    loss = "–" if one["loss"] is None else f"{one['loss']:.2f}"
+    recalls = [f"{one[key]:.2f} ({one['ceilings'][key]:.2f}, {one['chance'][key]:.2f})" for key in keys]
+    return [f"{one['batch']}", *recalls, f"{loss} ({one['loss_floor']:.2f})"]
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> str:
+    """A Markdown table whose first `words` columns stand left and all others right."""
+    marks = "|".join("---" if number < words else "---:" for number in range(len(head)))
+    return "\n".join([f"| {' | '.join(head)} |", f"|{marks}|", *(f"| {' | '.join(row)} |" for row in rows)])
