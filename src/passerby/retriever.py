@@ -14,12 +14,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from passerby.data.images import ImageSource, decode_image, resize_image
-from passerby.errors import ConfigError, DataError
+from passerby.errors import ConfigError, DataError, MissingExtraError
 from passerby.models.checkpoint import Checkpoint, read_checkpoint
 from passerby.models.preprocessing import Preprocessing
 from passerby.models.runtimes import Runtime
@@ -29,6 +29,10 @@ from passerby.models.runtimes.onnx_files import tower_file
 from passerby.models.runtimes.pair import PairRuntime
 from passerby.models.sources import Source, is_clip_folder, locate
 from passerby.models.tokenizer import Encoding, Tokenizer
+
+if TYPE_CHECKING:
+    from passerby.models.explained import Explanation
+    from passerby.models.explainer import Explainer
 
 _LOGGER = logging.getLogger(__name__)
 _TEXT_BATCH = 256
@@ -73,6 +77,7 @@ class Retriever:
         self.runtime = runtime
         self._tokenizer = tokenizer
         self._threads = threads
+        self._explainer: Explainer | None = None
 
     def __repr__(self) -> str:
         """Name, engine and width."""
@@ -134,6 +139,35 @@ class Retriever:
         if broken.size:
             raise DataError(f"the model {self.name} gave a vector that is not finite for {texts[broken[0]][:80]!r}")
         return vectors
+
+    def explain(self, image: ImageSource, text: str) -> Explanation:
+        """Say which places of a picture and which words of a sentence decided their score; needs the model's weights.
+
+        Args:
+            image: a path, the bytes of a picture file, a Pillow image, or an array (H, W, 3) uint8.
+            text: one sentence.
+
+        Raises:
+            DataError: the picture cannot be read, or the sentence is empty.
+            ConfigError: the model reads pictures alone, or its tokens have no places on the picture.
+            CheckpointError: the model has no weights beside its exported towers.
+            MissingExtraError: torch is not installed.
+        """
+        return self.explainer.explain(_read(image, self.preprocessing), _one_sentence(text))
+
+    @property
+    def explainer(self) -> Explainer:
+        """The model opened with its weights, once.
+
+        Raises: as `explain`.
+        """
+        if self._explainer is None:
+            if not installed("torch"):
+                raise MissingExtraError("torch", "train", "explaining an answer")
+            from passerby.models.explainer import open_explainer
+
+            self._explainer = open_explainer(self.name, self.fingerprint)
+        return self._explainer
 
     def tokenize(self, texts: Sequence[str]) -> Encoding:
         """Token ids of sentences, with which of them were cut and how much was not understood.
@@ -303,6 +337,12 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     """Rows of unit length (B, D); bf16 engines leave them a thousandth off. A zero row becomes NaN and is refused."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def _one_sentence(text: str) -> str:
+    if not isinstance(text, str) or not text.strip():
+        raise DataError(f"expected one sentence, found {text!r}; describe the person in a few words")
+    return text
 
 
 def _longest(ids: np.ndarray) -> int:

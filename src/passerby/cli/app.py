@@ -29,6 +29,7 @@ COMMANDS = {
     "evaluate": "Measure what a model finds in a data set.",
     "index": "Put pictures into a gallery; an interrupted run continues.",
     "search": "Find people in a gallery by a sentence, a picture or both.",
+    "explain": "Show which places and which words decided a score.",
     "gallery": "Show, list or delete what a gallery holds.",
     "study": "Studies: what models cost.",
     "export": "Write a model's towers for ONNX Runtime or OpenVINO.",
