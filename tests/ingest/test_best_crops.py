@@ -20,7 +20,7 @@ from passerby.ingest.boxes import covered
 def test_what_is_kept_are_the_best_of_each_stretch_and_the_best_of_those(offers):
     best = BestCrops(3, 5.0)
     for time, quality in sorted(offers):
-        best.offer(Crop(float(time), quality / 100, 1.0, b""))
+        best.offer(Crop(float(time), quality / 100, 1.0, b"", (0, 0, 9, 9)))
     stretches = {}
     for time, quality in offers:
         if quality > stretches.get(time // 5, (0, 0))[0]:
@@ -31,7 +31,7 @@ def test_what_is_kept_are_the_best_of_each_stretch_and_the_best_of_those(offers)
 
 def test_what_is_not_wanted_need_not_be_encoded():
     best = BestCrops(1, 1.0)
-    best.offer(Crop(0.0, 0.5, 1.0, b"a"))
+    best.offer(Crop(0.0, 0.5, 1.0, b"a", (0, 0, 9, 9)))
     assert not best.wants(3.0, 0.4)
     assert best.wants(3.0, 0.6)
     assert not BestCrops(1, 1.0).wants(0.0, 0.0)  # wholly hidden
@@ -66,7 +66,7 @@ def test_the_jpeg_holds_the_person_and_a_margin(street):
 
 
 def test_a_crop_comes_back_from_json_as_it_was():
-    crop = Crop(1.5, 0.25, 0.75, bytes(range(256)))
+    crop = Crop(1.5, 0.25, 0.75, bytes(range(256)), (1, 2, 3, 4))
     assert Crop.from_dict(json.loads(json.dumps(crop.to_dict()))) == crop
 
 

@@ -41,12 +41,14 @@ class Crop:
         quality: 0 to 1.
         score: the detector's.
         jpeg: the file's bytes.
+        box: left, top, right, bottom of the person in the frame, in whole pixels.
     """
 
     time: float
     quality: float
     score: float
     jpeg: bytes
+    box: tuple[int, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """The crop as JSON values, from which `from_dict` makes the same crop."""
@@ -55,7 +57,7 @@ class Crop:
     @classmethod
     def from_dict(cls, known: dict[str, Any]) -> Crop:
         """The crop that `to_dict` wrote."""
-        return cls(**{**known, "jpeg": base64.b64decode(known["jpeg"])})
+        return cls(**{**known, "jpeg": base64.b64decode(known["jpeg"]), "box": tuple(known["box"])})
 
 
 class BestCrops:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,8 @@ def write_film(scene: Scene, path: Path, progress: Callable[[int, int], None] = 
             f"the film {path} cannot be written: {error.strerror or error}; choose another place"
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # its folder may be none
+            partial.unlink()
     return table
 
 

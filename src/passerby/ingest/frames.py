@@ -80,6 +80,11 @@ def _entries(frame: Sighting, encoded: bytes, name: str, detector: Detector, cam
     known |= {"time": frame.image.time} if frame.image.time is not None else {}
     entries = []
     for place, box in enumerate(found.boxes):
-        said = {"detection": round(float(found.scores[place]), 6), "quality": round(float(good[place]), 6)}
+        where = " ".join(str(round(float(edge))) for edge in box)
+        said = {
+            "box": where,
+            "detection": round(float(found.scores[place]), 6),
+            "quality": round(float(good[place]), 6),
+        }
         entries.append(Entry(f"{name[:2]}/{name}-{place}.jpg", encode_crop(pixels, box), {**known, **said}))
     return entries

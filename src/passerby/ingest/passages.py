@@ -82,7 +82,8 @@ class Passages:
             quality = round(float(good[position]), 6)
             if best.wants(sample.time, quality):
                 jpeg = encode_crop(sample.image, found.boxes[position])
-                best.offer(Crop(sample.time, quality, round(float(found.scores[position]), 6), jpeg))
+                box = tuple(round(float(edge)) for edge in found.boxes[position])
+                best.offer(Crop(sample.time, quality, round(float(found.scores[position]), 6), jpeg, box))
         return self._ended(over)
 
     def finish(self) -> list[Passage]:

@@ -232,9 +232,12 @@ class _Run:
                 "time": round(self._begun["start"] + crop.time, 3),
                 "track": f"{self._key}-{passage.number:05d}",
                 "source": self.source,
+                "box": " ".join(map(str, crop.box)),
                 "detection": crop.score,
                 "quality": crop.quality,
             }
+            if self._begun["start"]:
+                known["offset"] = round(crop.time, 3)  # where in the video
             if self._begun["camera"] is not None:
                 known["camera"] = self._begun["camera"]
             yield Entry(crop_name(passage.number, place), crop.jpeg, known)
