@@ -30,6 +30,7 @@ COMMANDS = {
     "index": "Put pictures into a gallery; an interrupted run continues.",
     "search": "Find people in a gallery by a sentence, a picture or both.",
     "explain": "Show which places and which words decided a score.",
+    "serve": "Serve a gallery: an interface for programs and a page for people.",
     "gallery": "Show, list or delete what a gallery holds.",
     "study": "Studies: what models cost.",
     "export": "Write a model's towers for ONNX Runtime or OpenVINO.",

@@ -1,0 +1,107 @@
+"""A search as the page's address says it, and back: what makes the address of a search one that can be shared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from passerby.gallery import Filter
+from passerby.gallery.where import parse_where, seconds_of
+
+#: Hits that the page shows unless it is asked for another number.
+USUAL_K = 24
+_LISTS = ("camera", "source", "like", "unlike")
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What the visitor has entered; every field may be empty.
+
+    Attributes:
+        q: the sentence.
+        picture: name of a picture that was sent before.
+        like: ids of hits that the answer should be like.
+        unlike: ids of hits that the answer should not be like.
+        camera: cameras, any of which will do.
+        source: sources, any of which will do.
+        since: earliest time, ISO 8601; UTC without an offset.
+        until: time before which pictures were taken.
+        where: a filter in its own language.
+        k: number of hits.
+        poor: whether poor matches are shown too.
+    """
+
+    q: str = ""
+    picture: str = ""
+    like: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()
+    camera: tuple[str, ...] = ()
+    source: tuple[str, ...] = ()
+    since: str = ""
+    until: str = ""
+    where: str = ""
+    k: int = USUAL_K
+    poor: bool = False
+
+    @property
+    def is_question(self) -> bool:
+        """Whether there is anything to search for."""
+        return bool(self.q.strip() or self.picture or self.like)
+
+    def filter(self) -> Filter | None:
+        """The pictures that may be found.
+
+        Raises:
+            ConfigError: a time or the filter cannot be read.
+        """
+        parts: list[Filter] = []
+        if self.camera or self.source or self.since or self.until:
+            parts.append(
+                Filter.of(
+                    cameras=self.camera or None,
+                    sources=self.source or None,
+                    since=seconds_of(self.since) if self.since else None,
+                    until=seconds_of(self.until) if self.until else None,
+                )
+            )
+        if self.where.strip():
+            parts.append(parse_where(self.where))
+        return parts[0] if len(parts) == 1 else parts[0] & parts[1] if parts else None
+
+    def address(self, **changes: Any) -> str:
+        """The page's address for this search, or for it with some fields changed."""
+        return "/?" + urlencode(replace(self, **changes).pairs())
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Names and values that differ from an empty search."""
+        pairs = [("q", self.q)] if self.q else []
+        pairs += [(name, value) for name in _LISTS for value in getattr(self, name)]
+        pairs += [(name, getattr(self, name)) for name in ("since", "until", "where", "picture") if getattr(self, name)]
+        pairs += [("k", str(self.k))] if self.k != USUAL_K else []
+        return pairs + ([("poor", "1")] if self.poor else [])
+
+    def more_like(self, name: str) -> str:
+        """The address of this search with one more example."""
+        rest = tuple(each for each in self.unlike if each != name)
+        return self.address(like=(*self._without(self.like, name), name), unlike=rest)
+
+    def not_like(self, name: str) -> str:
+        """The address of this search with one more counter-example."""
+        rest = tuple(each for each in self.like if each != name)
+        return self.address(unlike=(*self._without(self.unlike, name), name), like=rest)
+
+    def without(self, field: str, value: str) -> str:
+        """The address of this search without one value of a field."""
+        return self.address(**{field: self._without(getattr(self, field), value)})
+
+    @staticmethod
+    def _without(values: tuple[str, ...], value: str) -> tuple[str, ...]:
+        return tuple(each for each in values if each != value)
+
+
+def with_picture(query: str, picture: str) -> str:
+    """The page's address for the fields of a query string and another picture; fields that are none are dropped."""
+    known = set(Asking.__dataclass_fields__) - {"picture"}
+    pairs = [(name, value) for name, value in parse_qsl(query, max_num_fields=200) if name in known]
+    return "/?" + urlencode([*pairs, ("picture", picture)])

@@ -1,0 +1,171 @@
+"""The page for people: rendered here, from templates that escape every word that is not ours.
+
+It works without its script; the script adds dropping and pasting pictures, the larger view, keys and deleting.
+"""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, Form, HTTPException, Query, Request, UploadFile
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from PIL import Image
+
+from passerby.errors import ConfigError, MissingExtraError, PasserbyError
+from passerby.gallery import Hit, Hits, Picture
+from passerby.serve.api import MAX_K, search
+from passerby.serve.asking import USUAL_K, Asking, with_picture
+from passerby.serve.faults import RETRY_AFTER_S, status_of
+from passerby.serve.schema import Asked, Facets, printable
+from passerby.serve.service import Service
+from passerby.serve.tokens import COOKIE, Tokens
+
+_HERE = "passerby.serve"
+_MOST_TEXT = 10_000
+_MOST_CHOSEN = 50
+_FORGOTTEN = "the picture that this address names has been forgotten; send it again"
+_Text = Annotated[str, Query(max_length=_MOST_TEXT)]
+_Texts = Annotated[list[_Text], Query(max_length=_MOST_CHOSEN)]
+_Ids = Annotated[list[Annotated[str, Query(pattern=r"^[0-9a-f]{32}$")]], Query(max_length=16)]
+_HTML: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {}}}}
+
+
+def page_routes(service: Service, tokens: Tokens) -> APIRouter:
+    """The page, what it loads, and the door to it where a token is needed."""
+    routes = APIRouter(tags=["page"])
+
+    @routes.get("/", response_class=HTMLResponse, summary="The search page")
+    async def page(
+        request: Request,
+        q: _Text = "",
+        picture: Annotated[str, Query(max_length=64)] = "",
+        like: _Ids = [],  # noqa: B006  # FastAPI copies it
+        unlike: _Ids = [],  # noqa: B006
+        camera: _Texts = [],  # noqa: B006
+        source: _Texts = [],  # noqa: B006
+        since: Annotated[str, Query(max_length=64)] = "",
+        until: Annotated[str, Query(max_length=64)] = "",
+        where: _Text = "",
+        k: Annotated[int, Query(ge=1, le=MAX_K)] = USUAL_K,
+        poor: bool = False,
+    ) -> HTMLResponse:
+        asking = Asking(
+            q, picture, tuple(like), tuple(unlike), tuple(camera), tuple(source), since, until, where, k, poor
+        )
+        return await _answer(service, request, asking)
+
+    @routes.post("/picture", response_class=RedirectResponse, status_code=303, summary="Search by a picture")
+    async def send_picture(
+        request: Request, image: Annotated[UploadFile, File()], ask: Annotated[str, Form(max_length=60_000)] = ""
+    ) -> Response:
+        encoded = await image.read()
+        try:
+            pixels = await service.desk.read(lambda: service.decode(encoded, "the picture that was sent"))
+        except PasserbyError as error:
+            return await _answer(service, request, Asking(), problem=error)
+        return RedirectResponse(with_picture(ask, service.remember(pixels)), 303)
+
+    @routes.get("/picture/{name}", response_class=Response, summary="A picture that was searched with")
+    async def sent_picture(name: str) -> Response:
+        pixels = service.remembered(name)
+        if pixels is None:
+            raise HTTPException(404, _FORGOTTEN)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "JPEG")
+        return Response(buffer.getvalue(), media_type="image/jpeg")
+
+    @routes.get("/login", response_class=HTMLResponse, responses=_HTML, summary="Where a browser shows the token")
+    async def login() -> HTMLResponse:
+        return HTMLResponse(_templates().get_template("login.html").render(wrong=False))
+
+    @routes.post("/login", response_class=HTMLResponse, responses=_HTML, summary="Sign a browser in")
+    async def sign_in(request: Request, token: Annotated[str, Form(max_length=4_096)]) -> Response:
+        if not tokens.is_right(token.strip()):
+            return HTMLResponse(_templates().get_template("login.html").render(wrong=True), 401)
+        answer = RedirectResponse("/", 303)
+        secure = request.url.scheme == "https"
+        answer.set_cookie(COOKIE, tokens.cookie(), httponly=True, samesite="lax", secure=secure)
+        return answer
+
+    @routes.get("/static/page.css", response_class=Response, summary="The page's style")
+    async def style() -> Response:
+        return _static("page.css", "text/css")
+
+    @routes.get("/static/page.js", response_class=Response, summary="The page's script")
+    async def script() -> Response:
+        return _static("page.js", "text/javascript")
+
+    return routes
+
+
+async def _answer(
+    service: Service, request: Request, asking: Asking, problem: PasserbyError | None = None
+) -> HTMLResponse:
+    hits, warnings, facets = Hits(), [], Facets(fields={}, times=None, metadata_fields=[])
+    try:
+        if problem is not None:
+            raise problem
+        facets = await service.desk.read(service.facets)
+        hits, warnings = await _found(service, request, asking)
+    except (PasserbyError, HTTPException) as error:
+        problem = error if isinstance(error, PasserbyError) else ConfigError(error.detail)
+    status = 200 if problem is None else status_of(problem)
+    page = _templates().get_template("page.html").render(
+        asking=asking, hits=hits, warnings=warnings, problem=problem and printable(str(problem)), facets=facets,
+        times=[moment(each) for each in facets.times or ()], pictures=len(service.gallery), usual_k=USUAL_K,
+        largest_k=MAX_K, may_delete=service.settings.may_delete, details=details, text=printable,
+        milliseconds=round(1000 * sum(hits.seconds.values())),
+    )  # fmt: skip
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if status in (429, 503) else None
+    return HTMLResponse(page, status, headers)
+
+
+async def _found(service: Service, request: Request, asking: Asking) -> tuple[Hits, list[str]]:
+    where = asking.filter()
+    if not asking.is_question or not len(service.gallery):
+        return Hits(), []
+    pixels = service.remembered(asking.picture) if asking.picture else None
+    warnings = [_FORGOTTEN] if asking.picture and pixels is None else []
+    if pixels is None and not (asking.q.strip() or asking.like):
+        return Hits(), warnings
+    text = [asking.q] if asking.q.strip() else []
+    asked = Asked(text=text, like=list(asking.like), unlike=list(asking.unlike), k=asking.k, where=asking.where or None)
+    hits = await search(service, request, asked, [] if pixels is None else [pixels], 0.5, asking.poor, where)
+    return hits, [*warnings, *hits.warnings]
+
+
+def details(hit: Hit) -> list[tuple[str, str]]:
+    """Names and values of what is known about a hit, for the eyes of people."""
+    picture: Picture = hit.picture
+    facts = [("camera", picture.camera), ("time", None if picture.time is None else moment(picture.time))]
+    facts += [("person", picture.person), ("track", picture.track), ("source", picture.source)]
+    facts += [("file", picture.path.name), *sorted(picture.metadata.items())]
+    return [(name, printable(str(value))) for name, value in facts if value is not None]
+
+
+def moment(seconds: float) -> str:
+    """A time as people read it, in UTC; the number itself where no calendar reaches."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds:g}"
+
+
+@cache
+def _templates() -> Any:
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("jinja2", "serve", "the search page") from error
+    loader = PackageLoader(_HERE, "templates")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+@cache
+def _static(name: str, kind: str) -> Response:
+    content = files(_HERE).joinpath("static", name).read_bytes()
+    return Response(content, media_type=kind, headers={"Cache-Control": "private, max-age=60"})
