@@ -26,7 +26,7 @@ def undo_last_stride(network: nn.Module, image_size: tuple[int, int]) -> None:
     Raises:
         ConfigError: the network has no strided layer before its last map, as a plain transformer has none.
     """
-    sizes: dict[nn.Module, tuple[int, int]] = {}
+    sizes: dict[Any, tuple[int, int]] = {}
 
     def look(module: nn.Module, _: Any, output: Tensor) -> None:
         sizes[module] = (int(output.shape[-2]), int(output.shape[-1]))

@@ -238,7 +238,7 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for key in FIGURES:
         summary = over_seeds([row[key] for row in rows])
-        bounds = list(summary[1:3]) if summary.count > 1 else rows[0]["intervals"][key]
+        bounds = list(summary[1:3]) if summary.seeds > 1 else rows[0]["intervals"][key]
         figures[key] = {"mean": summary.mean, "interval": bounds, "seeds": [row[key] for row in rows]}
     return figures
 

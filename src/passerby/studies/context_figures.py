@@ -183,9 +183,9 @@ def score_figure(
         if layer >= len(before):
             axis.set_visible(False)
             continue
-        axis.hist(before[layer], bins=edges, color=_TONES[1], alpha=0.55, label=before_words)
+        axis.hist(before[layer], bins=edges.tolist(), color=_TONES[1], alpha=0.55, label=before_words)
         if after is not None:
-            axis.hist(after[layer], bins=edges, color=_TONES[2], histtype="step", linewidth=1.4, label=after_words)
+            axis.hist(after[layer], bins=edges.tolist(), color=_TONES[2], histtype="step", linewidth=1.4, label=after_words)
         axis.set_yscale("log")
         axis.set_title(f"layer {layer + 1}", loc="left", color=_INK, fontsize=10)
         axis.set_xlabel("attention score", color=_FAINT, fontsize=8)

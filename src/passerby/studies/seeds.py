@@ -20,7 +20,7 @@ class Summary(NamedTuple):
     mean: float
     low: float | None
     high: float | None
-    count: int
+    seeds: int
 
 
 def over_seeds(values: Sequence[float]) -> Summary:
