@@ -20,6 +20,8 @@ demo: $(STAMP)
 	$(BIN)/passerby demo --size $(SIZE)
 
 test: $(STAMP)
+	command -v chromium >/dev/null || (apt-get update -qq && apt-get install -yqq --no-install-recommends chromium) \
+		|| echo 'no chromium: tests of the page in a real browser are left out'
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(STAMP)

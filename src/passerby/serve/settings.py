@@ -56,8 +56,8 @@ class Settings:
             _check_token(self.token)
         elif not is_loopback(self.host):
             raise ConfigError(
-                f"others could reach {self.host!r}, and no token is given; set {TOKEN_VARIABLE} to a secret of at least "
-                f"{_SHORTEST_TOKEN} characters (python -c 'import secrets; print(secrets.token_urlsafe())'), or listen "
+                f"others could reach {self.host!r}, and no token is given; set {TOKEN_VARIABLE} to a secret of "
+                f"at least {_SHORTEST_TOKEN} characters (python -c 'import secrets; print(secrets.token_urlsafe())'), or listen "
                 "at 127.0.0.1"
             )
         if self.audit_queries and self.audit is None:
