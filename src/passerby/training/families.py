@@ -47,6 +47,10 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             "passerby.training.tasks.alignment_recipe:AlignmentRecipe",
             "passerby.training.tasks.alignment:AlignmentTask",
         ),
+        "frozen_text": Family(
+            "passerby.training.tasks.frozen_text_recipe:FrozenTextRecipe",
+            "passerby.training.tasks.frozen_text:FrozenTextTask",
+        ),
         "reid": Family(
             "passerby.training.tasks.reid_recipe:ReidRecipe",
             "passerby.training.tasks.reid:ReidTask",

@@ -190,5 +190,6 @@ def _build(tower: type[Any], name: str, options: dict[str, Any]) -> Any:
     if missing:
         raise ConfigError(f"the tower {name!r} needs the option {missing[0]!r}; pass it in the tower's options")
     built = make(**options)
-    built.name, built.options = name, built.structure(options)
+    if not built.name:  # one that comes out of a checkpoint keeps the name and the options that it has there
+        built.name, built.options = name, built.structure(options)
     return built
