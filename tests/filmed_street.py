@@ -45,7 +45,7 @@ class Oracle:
         if self.stop_at is not None and self.calls >= self.stop_at:
             raise RuntimeError("killed")
         self.calls += 1
-        boxes = self._boxes[_key(frame)]
+        boxes = self._boxes.get(_key(frame), np.zeros((0, 4)))  # a frame cut off in its middle is in no film
         return Detections(boxes, np.ones(len(boxes)))
 
 
