@@ -51,6 +51,10 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             "passerby.training.tasks.frozen_text_recipe:FrozenTextRecipe",
             "passerby.training.tasks.frozen_text:FrozenTextTask",
         ),
+        "distillation": Family(
+            "passerby.training.tasks.distillation_recipe:DistillationRecipe",
+            "passerby.training.tasks.distillation:DistillationTask",
+        ),
         "reid": Family(
             "passerby.training.tasks.reid_recipe:ReidRecipe",
             "passerby.training.tasks.reid:ReidTask",
