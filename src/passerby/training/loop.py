@@ -25,6 +25,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from passerby.errors import ConfigError
 from passerby.training.optimiser import build_optimiser, embedding_tables
+from passerby.training.precision import attention_kernel
 from passerby.training.recipe import Recipe
 from passerby.training.schedule import schedule
 from passerby.training.state import clear_state, read_state, write_state, write_text
@@ -273,7 +274,8 @@ class _Run:
             torch.manual_seed(seed)  # dropout
             generator = torch.Generator().manual_seed(seed)
             last = part == len(batches) - 1
-            with self.accelerator.autocast(), _sync(self.accelerator, self.model, last):
+            kernel = attention_kernel(self.accelerator.mixed_precision, self.accelerator.device)
+            with self.accelerator.autocast(), _sync(self.accelerator, self.model, last), kernel:
                 losses = self.task.losses(self.model, batch, generator, self.accelerator.device)
                 self.accelerator.backward(sum(losses.values()) / len(batches))  # type: ignore[arg-type]
             for name, value in losses.items():
