@@ -2,7 +2,7 @@
 
 import torch
 
-from passerby.training.augment import augment
+from passerby.training.augment import augment, padded_crop
 from passerby.training.recipe import AugmentationConfig
 
 
@@ -52,3 +52,36 @@ def test_colour_stays_in_range_and_the_seed_decides():
     assert first.max() <= 1
     torch.testing.assert_close(first, run(config, 3))
     assert not torch.equal(first, run(config, 4))
+
+
+def test_a_padded_crop_is_a_shift_into_black():
+    pixels = torch.arange(1, 2 * 5 * 4 * 3 + 1, dtype=torch.uint8).reshape(2, 5, 4, 3)
+    shifts = set()
+    for seed in range(40):
+        cropped = padded_crop(pixels, 2, torch.Generator().manual_seed(seed))
+        again = padded_crop(pixels, 2, torch.Generator().manual_seed(seed))
+        assert torch.equal(cropped, again)
+        for before, after in zip(pixels, cropped, strict=True):
+            fits = []
+            for down in range(-2, 3):
+                for right in range(-2, 3):
+                    expected = torch.zeros(9, 8, 3, dtype=torch.uint8)
+                    expected[2:7, 2:6] = before
+                    if torch.equal(after, expected[2 + down : 7 + down, 2 + right : 6 + right]):
+                        fits.append((down, right))
+            assert len(fits) == 1
+            shifts.add(fits[0])
+    assert len(shifts) > 15
+    assert padded_crop(pixels, 0, torch.Generator()) is pixels
+
+
+def test_the_largest_erased_share_is_what_was_asked_for():
+    config = AugmentationConfig(flip=0, shift=0, colour=0, erase=1)
+    pixels = torch.randint(0, 255, (64, 64, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    plain = pixels.permute(0, 3, 1, 2).float() / 255
+    shares = {}
+    for largest in (0.05, 0.4):
+        changed = augment(pixels, config, torch.Generator().manual_seed(1), largest)
+        shares[largest] = (changed != plain).any(dim=1).float().mean(dim=(1, 2))
+    assert shares[0.05].max() < 0.07
+    assert 0.2 < shares[0.4].max() < 0.42

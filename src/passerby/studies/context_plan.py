@@ -79,7 +79,7 @@ _STREET = ContextPlan(
     changes=("optimisation.epochs=10",),
     views=3,
     model=MappingProxyType({"k": 8, "layers": 2, "heads": 2}),
-    training=MappingProxyType({"epochs": 4, "set_size": 512, "rate": 5e-4, "schedule": "cosine", "warmup": 20}),
+    training=MappingProxyType({"epochs": 3, "set_size": 512, "rate": 5e-4, "schedule": "cosine", "warmup": 20}),
     rerank="k1=8,k2=3,lambda=0.3",
     ablations=MappingProxyType({"k": (4, 8, 16), "landmark_count": (1, 5, 20), "layers": (1, 2, 4)}),
     street=MappingProxyType(
