@@ -3,7 +3,7 @@
 Films of the synthetic street, where everybody is known, are watched with OpenCV's HOG and with an oracle: the true
 boxes, each edge moved by a twentieth of the box's side and a tenth of the boxes left out. What the oracle misses, the
 tracker and the choice of crops miss; the rest is the detector's. CPU time of this one process.
-Run: python benchmarks/ingest.py  (about three minutes)
+Run: python benchmarks/ingest.py  (about a minute and a half of one core)
 """
 
 from __future__ import annotations
@@ -134,8 +134,8 @@ def shares(films: list[dict]) -> dict[str, float]:
 def main() -> None:
     """Film, watch, count, write."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--seconds", type=float, default=25.0)
-    arguments.add_argument("--walkers", type=int, default=8)
+    arguments.add_argument("--seconds", type=float, default=12.0)
+    arguments.add_argument("--walkers", type=int, default=5)
     given = arguments.parse_args()
     cv2.setNumThreads(1)
     looking, found = Looking(), {"oracle": [], "hog": []}
@@ -152,7 +152,8 @@ def main() -> None:
             name: {key: round(value, 4) for key, value in shares(films).items()} for name, films in found.items()
         },
         "machine": {
-            "processor": platform.processor() or platform.machine(),
+            "cpu": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
             "python": platform.python_version(),
             "opencv": cv2.__version__,
             "passerby": passerby.__version__,

@@ -321,6 +321,34 @@ def searching() -> str:
     return "\n".join(lines) + f"\n\n512 dimensions, k = 10. {machine(found['machine'])}"
 
 
+def ingesting() -> str:
+    """How many people and passages of filmed streets are found."""
+    found = benchmark("ingest")
+    if not found:
+        return MISSING
+    measures = {
+        "people_recall": "people found in frames",
+        "box_precision": "boxes that hold a person",
+        "passages_found": "passages with a crop of their person",
+        "tracks_per_found_passage": "tracks of a found passage",
+        "tracks_of_one_person": "tracks with crops of one person alone, of those with any",
+        "tracks_of_nobody": "tracks that show nobody",
+        "crops_of_people": "crops that hold a person",
+        "cpu_ms_per_frame": "processor ms for a frame",
+    }
+    oracle, hog = (found["detectors"][name] for name in ("oracle", "hog"))
+    lines = ["| | oracle | HOG |", "|---|---:|---:|"]
+    for key, name in measures.items():
+        style = {"tracks_per_found_passage": ".2f", "cpu_ms_per_frame": ".0f"}.get(key, ".1%")
+        lines.append(f"| {name} | {oracle[key]:{style}} | {hog[key]:{style}} |")
+    height, width = found["films"]["size"]
+    about = (
+        f"{oracle['people']:.0f} people in frames of {width} x {height} pixels, {oracle['passages']:.0f} passages, a "
+        f"frame every {found['every_seconds']} s, OpenCV {found['machine']['opencv']}."
+    )
+    return "\n".join(lines) + f"\n\n{about} {machine(found['machine'])}"
+
+
 def match_bands() -> str:
     """How matches are called where it is known who is in the gallery."""
     found = (benchmark("gallery") or {}).get("bands")
@@ -393,6 +421,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "sparse-attention": sparse_attention,
     "searching": searching,
     "match-bands": match_bands,
+    "ingest": ingesting,
     "surviving": surviving,
     "context": context,
     "reranking": reranking,
