@@ -2,8 +2,8 @@
 
 Both train the same small CLIP in float32 on the same JPEG files, captions, ids of words, and batch: IRRA's own data
 set, model and losses (sdm+id+mlm) on one side, our task, cache and losses on the other; our recipe irra stands between
-them. IRRA casts weights to half precision at the end of its build, which no processor multiplies, so that one call is left
-out, and its classifier takes float32. Each contender runs in a process of its own, in turn; figures are medians of
+them. IRRA casts weights to half precision at the end of its build, which no processor multiplies, so that one call is
+left out, and its classifier takes float32. Each contender runs in a process of its own, in turn; figures are medians of
 processor time, memory is the largest resident size beyond what was there before the first step. Run:
 python benchmarks/alignment.py --peer PATH, a checkout of github.com/anosorae/IRRA  (minutes; --quick writes nothing)
 """
