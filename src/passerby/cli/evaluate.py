@@ -20,6 +20,7 @@ from passerby.cli.terminal import counting
 if TYPE_CHECKING:
     from passerby.data.records import Dataset, Split
     from passerby.evaluation import Features, Protocol, Report, Scoring
+    from passerby.evaluation.grounding import GroundingReport
     from passerby.retriever import Retriever
 
 #: The split whose pictures are pooled under the multi-query protocol.
@@ -63,6 +64,9 @@ _Baseline: TypeAlias = Annotated[bool, typer.Option("--colour-baseline", help="A
 _Sheets: TypeAlias = Annotated[
     Path | None, typer.Option(help="Folder for ranked-list pictures of good, median and bad queries.")
 ]
+_Grounding: TypeAlias = Annotated[
+    bool, typer.Option("--grounding", help="Also report whether the model looks at what is described; needs masks.")
+]
 _Seed: TypeAlias = Annotated[int, typer.Option(help="Of the bootstrap intervals and of drawn galleries.")]
 _Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the reports as JSON.")]
 _Markdown: TypeAlias = Annotated[bool, typer.Option("--markdown", help="Print the reports as a Markdown table.")]
@@ -84,6 +88,7 @@ def evaluate(
     rerank: _Rerank = None,
     colour_baseline: _Baseline = False,
     sheets: _Sheets = None,
+    grounding: _Grounding = False,
     seed: _Seed = 0,
     as_json: _Json = False,
     as_markdown: _Markdown = False,
@@ -119,9 +124,11 @@ def evaluate(
     work = _Work(load(model), dataset, scoring, rerankings, flip, seed, colour_baseline, sheets, several)
     for part, rules in judged:
         work.judge(part, rules)
-    reports = {key: mean_report(found) for key, found in {**work.found, "chance": chance}.items()}
+    reports: dict[str, Report] = {key: mean_report(found) for key, found in {**work.found, "chance": chance}.items()}
+    looked = _ground(work.model, dataset, parts[0], reports["model"].r1) if grounding else None
     if as_json:
-        plain = {key: report.as_dict() for key, report in reports.items()}
+        plain: dict[str, object] = {key: report.as_dict() for key, report in reports.items()}
+        plain |= {"grounding": looked.as_dict()} if looked else {}
         typer.echo(json.dumps({**plain, "sheets": {name: str(path) for name, path in work.sheets.items()}}, indent=2))
     elif as_markdown or as_latex:
         from passerby.evaluation import latex_rows, markdown_table
@@ -129,6 +136,8 @@ def evaluate(
         typer.echo((markdown_table if as_markdown else latex_rows)(list(reports.values())))
     else:
         _show(reports, work.sheets, f"{dataset.name}, split {split}, in per cent")
+    if looked and not as_json:
+        _show_grounding(looked)
 
 
 @dataclass
@@ -216,6 +225,45 @@ class _Work:
         scoring = None if self.scoring.name == "dot product" else self.scoring
         for name, path in write_ranked_sheets(features, part, rules, place, scoring=scoring).items():
             self.sheets[f"{part.name}: {name}" if self.several else name] = path
+
+
+def _ground(model: Retriever, dataset: Dataset, part: Split, r1: float) -> GroundingReport:
+    from passerby.evaluation.grounding import evaluate_grounding
+
+    with counting("looking", "pictures") as count:
+        return evaluate_grounding(
+            model.explainer,
+            dataset.root,
+            part,
+            name=model.name,
+            r1=r1,
+            progress=lambda done, total: count(done, total, ""),
+        )
+
+
+def _show_grounding(looked: GroundingReport) -> None:
+    """Every mechanism with its measures, then what each points at, part by part."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from passerby.evaluation.grounding import CHANCE, MEASURES
+
+    names = sorted(looked.figures, key=lambda name: (name == CHANCE, -looked.figures[name]["pointing"]))
+    phrases, r1 = sum(looked.phrases.values()), "" if looked.r1 is None else f", R@1 {looked.r1:.1f}"
+    title = f"grounding of {phrases:,} phrases in {looked.pictures:,} pictures, in per cent{r1}"
+    whole = Table("mechanism", box=box.SIMPLE_HEAD, title=title)
+    for heading in MEASURES.values():
+        whole.add_column(heading, justify="right")
+    for name in names:
+        whole.add_row(name, *(f"{looked.figures[name][key]:.1f}" for key in MEASURES))
+    shown = [*[name for name in names if name != CHANCE][:4], CHANCE]
+    parts = Table("words about", "phrases", box=box.SIMPLE_HEAD, title="pointing game by part, in per cent")
+    for name in shown:
+        parts.add_column(name, justify="right")
+    for part, count in looked.phrases.items():
+        parts.add_row(part, f"{count:,}", *(f"{looked.by_class[name][part]['pointing']:.1f}" for name in shown))
+    Console().print(whole, parts)
 
 
 def _splits(dataset: Dataset, wanted: str) -> list[Split]:

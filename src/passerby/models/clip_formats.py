@@ -193,15 +193,20 @@ def _read_open_clip(folder: Path, config: Mapping[str, Any]) -> ClipParts:
         settings.get("std"),
         settings.get("interpolation", "bicubic"),
     )
-    raw = read_weights(folder, "open_clip_model.safetensors")
-    for name in _TRANSPOSED:
-        for full in (name, f"text.{name}"):
-            if full in raw:
-                raw[full] = raw[full].T.contiguous()
-    dim, tensors = int(model["embed_dim"]), _translated(raw, (*TRUNK_NAMES, *_OPEN_CLIP_NAMES))
+    dim = int(model["embed_dim"])
+    tensors = translate_openai(read_weights(folder, "open_clip_model.safetensors"))
     if mobile:
         return ClipParts(image_options, text_options, dim, preprocessing, with_text_bias(tensors), "timm", "affine")
     return ClipParts(image_options, text_options, dim, preprocessing, tensors)
+
+
+def translate_openai(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights under OpenAI's names, which open_clip kept, under the names of `DualEncoder`, float32."""
+    turned = {
+        name: value.T.contiguous() if name.removeprefix("text.") in _TRANSPOSED else value
+        for name, value in weights.items()
+    }
+    return _translated(turned, (*TRUNK_NAMES, *_OPEN_CLIP_NAMES))
 
 
 def _open_clip_image(folder: Path, vision: Mapping[str, Any], activation: str) -> dict[str, Any]:
