@@ -17,6 +17,7 @@ from passerby.errors import nearest
 STUDIES = {
     "profile": "Measure what models cost: parameters, multiply-adds, latency, memory.",
     "attention": "No, self, sparse and cross attention in a small CLIP: trained, tabled and drawn.",
+    "encoders": "Small encoders: accuracy against parameters, multiply-adds and latency, and which to take.",
     "context": "Pictures in context: stage 1, NFormer, MagFormer and re-ranking, each under its protocols.",
 }
 
