@@ -185,13 +185,16 @@ def score_figure(
             continue
         axis.hist(before[layer], bins=edges.tolist(), color=_TONES[1], alpha=0.55, label=before_words)
         if after is not None:
-            axis.hist(after[layer], bins=edges.tolist(), color=_TONES[2], histtype="step", linewidth=1.4, label=after_words)
+            axis.hist(
+                after[layer], bins=edges.tolist(), color=_TONES[2], histtype="step", linewidth=1.4, label=after_words
+            )
         axis.set_yscale("log")
         axis.set_title(f"layer {layer + 1}", loc="left", color=_INK, fontsize=10)
         axis.set_xlabel("attention score", color=_FAINT, fontsize=8)
         if layer % columns == 0:
             axis.set_ylabel("scores in a bin", color=_FAINT, fontsize=8)
-    axes[0].legend(frameon=False, fontsize=8, labelcolor=_INK)
+    handles, words = axes[0].get_legend_handles_labels()
+    figure.legend(handles, words, loc="outside lower left", ncols=2, frameon=False, fontsize=8, labelcolor=_INK)
     return _as_png(figure)
 
 
