@@ -10,7 +10,7 @@ from passerby.data.readers import open_dataset
 from passerby.data.world.attributes import PART_LABEL
 from passerby.data.world.sidecar import read_descriptions
 from passerby.data.world.street import Street
-from passerby.data.world.writing import write_street
+from passerby.data.world.writing import write
 from passerby.errors import ConfigError, DataError
 from passerby.evaluation.grounding import CHANCE, MEASURES, evaluate_grounding
 from passerby.models.explained import without
@@ -22,8 +22,8 @@ PLAN = {"train": 2, "val": 2, "test": 2, "train_views": 2, "test_views": 2}
 @pytest.fixture(scope="module")
 def street(tmp_path_factory):
     root = tmp_path_factory.mktemp("street")
-    write_street(Street(size=(96, 48), masks=True, **PLAN), root / "masks", workers=1)
-    write_street(Street(size=(96, 48), **PLAN), root / "plain", workers=1)
+    write(Street(size=(96, 48), masks=True, **PLAN), root / "masks", workers=1)
+    write(Street(size=(96, 48), **PLAN), root / "plain", workers=1)
     return root
 
 
