@@ -58,11 +58,16 @@ def test_a_view_is_the_same_change_at_every_size():
     small[:, 4:12, 2:6] = torch.randint(40, 255, (40, 8, 4, 3), dtype=torch.uint8)
     large = small.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)
     draws = torch.from_numpy(view_draws(40, 1, 0)[0])
-    draws[:, :2] = (draws[:, :2] * 8).round() / 8  # whole pixels of the small pictures, so that nothing is rounded
-    first, second = shown(small, draws, STRONG), shown(large, draws, STRONG)
-    coarse = torch.nn.functional.avg_pool2d(second, 4)
-    assert (first - coarse).abs().mean() < 0.02
-    assert (first - shown(small, draws.roll(1, dims=0), STRONG)).abs().mean() > 0.05
+    draws[:, :2] = (draws[:, :2] * 4).floor() / 4  # whole pixels of the small pictures, so that nothing is rounded
+
+    def apart(changes):
+        coarse = torch.nn.functional.avg_pool2d(shown(large, draws, changes), 4)
+        return float((shown(small, draws, changes) - coarse).abs().mean())
+
+    assert apart(STRONG.model_copy(update={"erase": 0})) < 1e-6
+    assert apart(STRONG) < 0.03  # edges of rectangles fall inside a pixel
+    others = shown(small, draws.roll(1, dims=0), STRONG)
+    assert (shown(small, draws, STRONG) - others).abs().mean() > 0.06
 
 
 def test_views_without_strength_are_the_picture():

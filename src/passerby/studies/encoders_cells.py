@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from passerby.data.images import decode_image
 from passerby.data.records import Dataset, Split
 from passerby.data.sheets import result_grid, save_sheet
 from passerby.evaluation import FIGURES, Features, encode_split, evaluate_features, find_protocol
@@ -155,7 +156,7 @@ def _draw_answers(model: Retriever, features: Features, test: Split, path: Path)
     """Figure 2: what the encoder finds for the report's query."""
     scores = features.images @ model.encode_texts([QUERY])[0]
     best: Sequence[int] = np.argsort(-scores, kind="stable")[:_SHOWN].tolist()
-    tiles = [(test.images[row].path, f"{scores[row]:.2f}") for row in best]
+    tiles = [(decode_image(test.images[row].path), f"{scores[row]:.2f}") for row in best]
     save_sheet(result_grid(QUERY, tiles, columns=5, tile_hw=(160, 80)), path)
 
 
