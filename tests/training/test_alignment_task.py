@@ -1,5 +1,6 @@
 """The family alignment: its recipes, batches of whole people, rates, resuming, what it saves and what it refuses."""
 
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -20,7 +22,7 @@ from passerby.models.checkpoint import read_checkpoint
 from passerby.models.restore import restore_model
 from passerby.training.loop import train
 from passerby.training.recipe import load_recipe, parse_recipe, recipe_names
-from passerby.training.run import run_recipe
+from passerby.training.run import _some_idle, run_recipe
 from passerby.training.tasks.alignment import AlignmentTask, plan_pairs
 from passerby.training.tasks.alignment_recipe import AlignmentRecipe, PairDataConfig
 
@@ -234,6 +236,28 @@ def test_the_checkpoint_holds_the_encoder_and_no_head(dataset, tmp_path):
     images = torch.randn(2, 3, 32, 16)
     expected = task.model.eval().encoder.encode_images(images)
     torch.testing.assert_close(restored.encode_images(images), expected)
+
+
+def test_two_processes_come_to_the_same_parameters_as_one(dataset, tmp_path):
+    # Without random changes, which are each process's own; the heads of all losses take part.
+    still = {"captions": {"touch": 0.0}, "augmentation": {"flip": 0.0, "shift": 0.0, "colour": 0.0}}
+    objectives = {"tal": {"reduction": "mean"}, "cid": {}, "sdm": {}, "c_itc": {}}
+    model = {"local": {"dim": 8, "norm": "layer"}, "text": {**TEXT, "options": {**TEXT["options"], "dropout": 0.0}}}
+    recipe = tree(objectives, model=model, optimisation={"epochs": 1, "learning_rate": 3e-4}, **still)
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "passerby"]
+    command += ["train", str(tmp_path / "recipe.yaml"), "--data", f"rstpreid:{dataset.root}"]
+    shared = subprocess.run([*command, "--out", str(tmp_path / "two"), "--json"], capture_output=True, text=True)
+    assert shared.returncode == 0, shared.stderr
+    run_recipe(parse_recipe(recipe), dataset, tmp_path / "one")
+    two = load_file(tmp_path / "two" / "checkpoint" / "model.safetensors")
+    for name, value in load_file(tmp_path / "one" / "checkpoint" / "model.safetensors").items():
+        torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize(("objectives", "idle"), [(METHODS["own words"], False), (METHODS["tal-cid"], True)])
+def test_the_smallest_inputs_find_what_has_no_part(dataset, objectives, idle):
+    assert _some_idle(task_of(dataset, objectives)) is idle  # tal and cid do not look at the learned temperature
 
 
 def test_a_step_learns_its_own_batch(dataset):
