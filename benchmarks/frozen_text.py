@@ -3,8 +3,8 @@
 Usage: .venv/bin/python benchmarks/frozen_text.py OUT [--people 150] [--epochs 2] [--layers 12]
 
 The text tower is CLIP's of a ViT-B (12 layers, 512 wide) with random weights, in a checkpoint of ours; the picture
-tower is MobileNetV3-Small at 128x64. Both kinds of epoch read the same batches, captions in groups of like length. Reported
-are processor seconds of an epoch (medians) and the largest difference of the losses.
+tower is MobileNetV3-Small at 128x64. Both kinds of epoch read the same batches, captions in groups of like length.
+Reported are processor seconds of an epoch (medians) and the largest difference of the losses.
 """
 
 import argparse
