@@ -1,0 +1,164 @@
+"""The routes for programs: what they find, what they refuse, and in which shape."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+
+import pytest
+
+from colour_encoder import jpeg, person
+from conftest import HOSTILE
+from passerby.serve.pictures import crop_of, selection_table
+from passerby.serve.schema import Answer
+
+
+def first(client, text="red blue", **more):
+    return client.get("/v1/search", params={"text": text, "k": 1, **more}).json()["hits"][0]
+
+
+def test_a_sentence_finds_the_person(client):
+    answer = client.get("/v1/search", params={"text": "red blue", "k": 5})
+    assert answer.status_code == 200
+    hits = answer.json()["hits"]
+    assert len(hits) == 5
+    assert hits[0]["path"].endswith("0012_c1s1_000012.jpg"), "red above, blue below"
+    assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
+
+
+def test_the_answer_is_what_the_command_prints(client, gallery, monkeypatch, capsys):
+    from passerby.cli.app import main
+
+    served = client.get("/v1/search", params={"text": "red blue", "k": 3}).json()
+    monkeypatch.setattr("passerby.gallery.Gallery.open", lambda address: gallery)
+    with pytest.raises(SystemExit):
+        main(["search", gallery.address, "red blue", "-k", "3", "--json"])
+    printed = Answer.model_validate(json.loads(capsys.readouterr().out)).model_dump()
+    assert printed.keys() == served.keys()
+    assert printed["query"] == served["query"]
+    assert printed["hits"] == served["hits"]
+
+
+def test_pictures_find_with_words_and_without(client):
+    files = {"image": ("a.jpg", jpeg(person("green", "yellow", seed=99)))}
+    alone = client.post("/v1/search", files=files, data={"k": 2}).json()
+    assert alone["hits"][0]["path"].endswith("0019_c2s1_000019.jpg")
+    assert alone["query"]["image"] == ["a.jpg"]
+    both = client.post("/v1/search", files=files, data={"text": "red blue", "text_weight": "1", "k": 1}).json()
+    assert both["hits"][0]["id"] == first(client)["id"]
+
+
+def test_filters_reach_the_gallery_and_mistakes_are_shown(client):
+    hits = client.get("/v1/search", params={"text": "red", "k": 50, "where": 'camera == "c2"'}).json()["hits"]
+    assert {hit["camera"] for hit in hits} == {"c2"}
+    wrong = client.get("/v1/search", params={"text": "red", "where": "camera ="})
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (400, "bad_request")
+
+
+def test_similar_item_listing_and_facets(client, gallery):
+    name = first(client)["id"]
+    similar = client.get(f"/v1/pictures/{name}/similar", params={"k": 3}).json()["hits"]
+    assert len(similar) == 3
+    assert name not in {hit["id"] for hit in similar}
+    assert client.get(f"/v1/pictures/{name}").json()["camera"] == "c1"
+    page = client.get("/v1/pictures", params={"most": 20}).json()["pictures"]
+    rest = client.get("/v1/pictures", params={"most": 100, "after": page[-1]["id"]}).json()["pictures"]
+    assert len(page) + len(rest) == len(gallery) == 37
+    facets = client.get("/v1/facets").json()
+    assert facets["fields"]["camera"]["c2"] == 12
+    assert facets["times"] == [1_700_000_000.0, 1_700_000_000.0]
+
+
+def test_thumbnails_and_crops_are_jpegs_and_a_changed_file_is_not_shown(client, gallery):
+    name = first(client)["id"]
+    for route in ("thumbnail", "crop"):
+        answer = client.get(f"/v1/pictures/{name}/{route}")
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
+        assert answer.content.startswith(b"\xff\xd8\xff")
+    picture = gallery.picture(name)
+    picture.path.write_bytes(jpeg(person("white", "white", seed=1, size=(96, 48))))
+    assert crop_of(gallery, picture) == gallery.thumbnail(name)
+
+
+def test_a_selection_leaves_as_table_or_archive_without_formulas(client, gallery):
+    ids = [hit["id"] for hit in client.get("/v1/search", params={"text": "red", "k": 3}).json()["hits"]]
+    table = client.get("/v1/selection", params={"id": ids})
+    rows = list(csv.DictReader(io.StringIO(table.text)))
+    assert [row["id"] for row in rows] == ids
+    archive = zipfile.ZipFile(io.BytesIO(client.get("/v1/selection", params={"id": ids, "form": "zip"}).content))
+    assert set(archive.namelist()) == {"pictures.csv", *(f"{name}.jpg" for name in ids)}
+    from dataclasses import replace
+
+    odd = replace(gallery.picture(ids[0]), camera="=HYPERLINK(1)")
+    assert "'=HYPERLINK" in selection_table([odd]).decode()
+
+
+def test_adding_keeps_files_under_our_names_and_says_what_was_left_out(client, gallery, tmp_path):
+    encoded = jpeg(person("blue", "white", seed=5000))
+    files = [("image", ("../../evil.jpg", encoded)), ("image", ("b.jpg", b"text"))]
+    report = client.post("/v1/pictures", files=files, data={"camera": "c9"}).json()
+    assert (report["added"], len(report["unreadable"])) == (1, 1)
+    assert not list(tmp_path.glob("**/evil.jpg"))
+    (kept,) = (tmp_path / "uploads").iterdir()
+    assert gallery.picture(kept.stem).camera == "c9"
+    assert client.get("/v1/facets").json()["fields"]["camera"]["c9"] == 1, "facets are counted anew after writing"
+
+
+def test_deleting_erases_by_id_or_filter_and_never_everything_by_accident(client, gallery):
+    name = first(client)["id"]
+    assert client.delete("/v1/pictures", params={"id": name}).json() == {"deleted": 1}
+    assert client.get(f"/v1/pictures/{name}").status_code == 404
+    assert client.delete("/v1/pictures").status_code == 400
+    assert client.delete("/v1/pictures", params={"where": 'camera == "c2"'}).json() == {"deleted": 12}
+    assert len(gallery) == 24
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nothing", 404),
+        ("PUT", "/v1/search", 411),
+        ("DELETE", "/v1/search", 405),
+        ("GET", "/v1/search", 400),
+        ("GET", "/v1/search?text=a&k=0", 422),
+        ("GET", "/v1/search?text=a&k=1001", 422),
+        ("GET", "/v1/search?text=a&min_score=nan", 422),
+        ("GET", "/v1/search?text=%00", 200),
+        ("GET", "/v1/search?like=..%2F..%2Fetc", 422),
+        ("GET", f"/v1/search?like={'0' * 32}", 404),
+        ("GET", f"/v1/pictures/{'0' * 32}", 404),
+        ("GET", f"/v1/pictures/{'0' * 32}/crop", 404),
+        ("GET", "/v1/pictures/..%2f..%2fetc/crop", 404),
+        ("GET", "/v1/pictures?where=track+%3D%3D+%22%00%22", 400),
+        ("GET", "/v1/selection", 422),
+        ("GET", "/picture/none", 404),
+    ],
+)
+def test_what_is_wrong_has_one_shape(client, method, path, status):
+    answer = client.request(method, path)
+    assert answer.status_code == status, answer.text
+    if status >= 400:
+        assert answer.json()["error"].keys() == {"code", "message"}
+        assert answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\xff\xd8\xff", b"<svg xmlns='x'/>", b"http://example.org/a.jpg"])
+def test_what_is_no_picture_is_refused(client, content):
+    answer = client.post("/v1/search", files={"image": ("a.jpg", content)})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_request")
+
+
+def test_metrics_count_routes_and_tell_nothing_of_queries(client):
+    client.get("/v1/search", params={"text": "secretword"})
+    client.get("/secretpath")
+    text = client.get("/metrics").text
+    assert 'passerby_requests_total{method="GET",route="/v1/search",status="200"} 1' in text
+    assert "passerby_pictures 37" in text
+    assert "secret" not in text
+
+
+def test_hostile_words_are_data_in_json(client):
+    hits = client.get("/v1/search", params={"text": "white black", "k": 2}).json()["hits"]
+    assert HOSTILE in {hit["camera"] for hit in hits}
