@@ -22,7 +22,9 @@ def clip_tokenizer(folder: Path, context_length: int = 16) -> Tokenizer:
     return Tokenizer.from_file(folder / "clip_tokenizer.json", context_length)
 
 
-def tiny_itself(vocabulary: int = 60, local: dict | None = None, text: str = "clip", **image) -> Itself:
+def tiny_itself(
+    vocabulary: int = 60, local: dict | None = None, text: str = "clip", context_length: int = 16, **image
+) -> Itself:
     torch.manual_seed(0)
     model = build_itself(
         {
@@ -35,7 +37,7 @@ def tiny_itself(vocabulary: int = 60, local: dict | None = None, text: str = "cl
             "local": {"dim": 32, **(local or {})},
         },
         vocabulary_size=vocabulary,
-        context_length=16,
+        context_length=context_length,
     )
     for name, parameter in model.named_parameters():
         if parameter.ndim > 1 and "local" not in name:

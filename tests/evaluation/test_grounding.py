@@ -29,8 +29,8 @@ def street(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def explainer(tmp_path_factory):
-    tokenizer = clip_tokenizer(tmp_path_factory.mktemp("tokenizer"))
-    return Explainer(tiny_itself(tokenizer.vocabulary_size), tokenizer)
+    tokenizer = clip_tokenizer(tmp_path_factory.mktemp("tokenizer"), context_length=400)
+    return Explainer(tiny_itself(tokenizer.vocabulary_size, context_length=400), tokenizer)
 
 
 def naive(explainer, root, split):
@@ -48,6 +48,7 @@ def naive(explainer, root, split):
                     continue
                 texts = explainer.encode([caption.text, without(caption.text, phrase.start, phrase.end)])
                 heat = explainer.places(pixels).patch((texts[0] - texts[1])[None])[0]
+                assert (heat == heat.max()).sum() == 1, "a phrase that was left out changes the sentence"
                 row, column = divmod(int(heat.argmax()), 3)
                 cell = labels[row * 16 : row * 16 + 16, column * 16 : column * 16 + 16]
                 pointing.append((cell == PART_LABEL[phrase.part]).mean())
