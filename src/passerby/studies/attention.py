@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from passerby.data.readers import open_dataset
 from passerby.data.records import Dataset
+from passerby.data.world.sidecar import PLAN_FILE
 from passerby.data.world.writing import write
 from passerby.errors import ConfigError, DataError, PasserbyError
 from passerby.models.reranker import clamp_candidates
@@ -97,7 +98,7 @@ def run_attention_study(
     address = data or _draw_street(chosen, preset, folder, tell)
     dataset = open_dataset(address)
     gallery = len(dataset.split("test").images)
-    _check_data(dataset, chosen)
+    _check_data(dataset)
     clamp_candidates(max(ks), gallery)  # says in the log that K is larger than the gallery
     cells = plan_cells(chosen, dataset.name, seeds, changes)
     _check_names(cells)
@@ -139,12 +140,11 @@ def _draw_street(preset: Preset, name: str, folder: Path, tell: Announce) -> str
     return f"rstpreid:{folder / 'street'}"
 
 
-def _check_data(dataset: Dataset, preset: Preset) -> None:
+def _check_data(dataset: Dataset) -> None:
     for name in ("train", "test"):
         split = dataset.split(name)
         if not split.captions:
             raise DataError(f"the split {name!r} of {dataset.name!r} has no captions; the study asks with sentences")
-    del preset
 
 
 def _check_names(cells: Sequence[Cell]) -> None:
@@ -185,6 +185,11 @@ def _finish(request: dict[str, Any], place: Path, where: str, say: Callable[[str
             "folder with --out, or remove this one"
         )
     place.mkdir(parents=True, exist_ok=True)
+    _in_a_process(request, place, where, say)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _in_a_process(request: dict[str, Any], place: Path, where: str, say: Callable[[str], None]) -> None:
     with (place / "cell.log").open("a", encoding="utf-8") as log:
         child = subprocess.Popen(  # noqa: S603 our own interpreter and our own module; the request goes by standard input
             [sys.executable, "-c", _CODE],
@@ -202,9 +207,8 @@ def _finish(request: dict[str, Any], place: Path, where: str, say: Callable[[str
             raise
     if end is not None:
         raise PasserbyError(f"{where}: {end}")
-    if child.returncode or not path.is_file():
+    if child.returncode or not (place / "cell.json").is_file():
         raise PasserbyError(f"{where} ended with exit code {child.returncode}; its log is {place / 'cell.log'}")
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _follow(child: subprocess.Popen[str], request: str, say: Callable[[str], None]) -> str | None:
@@ -259,7 +263,7 @@ def _write(
     rows = rows_of(cells)
     report = {
         "title": "Attention in a small CLIP",
-        "dataset": dataset.name,
+        "dataset": "a drawn street" if (dataset.root / PLAN_FILE).is_file() else dataset.name,
         "preset": preset,
         "seeds": seeds,
         "cells": {"done": len(cells), "planned": planned},
