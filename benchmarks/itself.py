@@ -2,7 +2,7 @@
 
 Both train a small CLIP from random weights at the same sizes on the same made-up batch, in one process after the other,
 steps taken in turns. The official code lies where the user put it (a checkout of GenAI4E/ITSELF) and is run as it is
-but for two things that a CPU lacks: half precision becomes float32, and its CLIP is built here instead of downloaded.
+but for what a CPU lacks: half precision becomes float32, nothing is moved, and its CLIP is built here, not downloaded.
 Processor seconds are reported, the median over the steps, because a shared machine makes wall time meaningless.
 
 Run: python benchmarks/itself.py --official FOLDER  (minutes)
@@ -84,6 +84,7 @@ def our_step(pairs):
 def official_step(pairs, folder):
     """A step of the official code, its half precision made single."""
     torch.Tensor.half = torch.Tensor.float
+    torch.Tensor.cuda = lambda tensor, *_: tensor
     sys.path.insert(0, str(folder))
     from model import build as theirs
     from model import clip_model

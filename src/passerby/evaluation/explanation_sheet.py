@@ -16,7 +16,7 @@ from passerby.data.sheet_drawing import BODY, CARD, EDGE, FAINT, INK, PAPER, SMA
 from passerby.models.explained import Explanation
 
 _MARGIN, _GAP, _PANEL_WIDTH = 24, 14, 150
-_MOST_WORDS = 6
+_MOST_WORDS, _MOST_COLUMNS = 6, 7
 _WARM, _COLD = np.array([214, 40, 30], np.float32), np.array([40, 90, 200], np.float32)
 _SELECTED = (255, 196, 0)
 
@@ -31,8 +31,8 @@ def explanation_sheet(explanation: Explanation, picture: np.ndarray, most_words:
     """
     panels = _panels(explanation, picture, most_words)
     height = panels[0][1].height
-    columns = min(len(panels), 7)
-    rows = -(-len(panels) // columns)
+    rows = -(-len(panels) // _MOST_COLUMNS)
+    columns = -(-len(panels) // rows)  # as even as it goes
     title = wrap(f"“{explanation.sentence}”", BODY, columns * (_PANEL_WIDTH + _GAP) - _GAP, 3)
     top = _MARGIN + leading(TITLE) + len(title) * leading(BODY) + _GAP
     bars = _MARGIN + leading(BODY) + (len(explanation.words) + 1) * leading(SMALL)
@@ -116,7 +116,9 @@ def _panels(explanation: Explanation, picture: np.ndarray, most_words: int) -> l
 def _weights(draw: ImageDraw.ImageDraw, explanation: Explanation, corner: tuple[int, int], width: int) -> None:
     """A bar for each word: what the score loses without it."""
     left, top = corner
-    draw_text(draw, (left, top), "what the score loses without each word", BODY, INK)
+    draw_text(
+        draw, (left, top), "what the score loses without each word (red adds to it, blue speaks against it)", BODY, INK
+    )
     largest = float(np.abs(explanation.weights).max(initial=0)) or 1.0
     start, room = left + 130, width - 200
     for number, (word, weight) in enumerate(zip(explanation.words, explanation.weights, strict=True)):
