@@ -26,7 +26,13 @@ class Browser:
         import websocket
 
         root = ["--no-sandbox"] if os.geteuid() == 0 else []
-        options = ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-port=0", "--mute-audio"]
+        options = [
+            "--headless=new",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--remote-debugging-port=0",
+            "--mute-audio",
+        ]
         self._process = subprocess.Popen(
             [CHROMIUM, *options, *root, "--remote-allow-origins=*", f"--user-data-dir={folder}", "about:blank"],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
@@ -59,7 +65,9 @@ class Browser:
 
     def run(self, script):
         """The value of an expression in the page."""
-        answer = self._call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True, userGesture=True)
+        answer = self._call(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True, userGesture=True
+        )
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
@@ -107,7 +115,9 @@ class Browser:
 
     def size(self, width, height, dark=False):
         """The window's size, and which colours its owner prefers."""
-        self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        self._call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self._call("Emulation.setEmulatedMedia", features=scheme)
 

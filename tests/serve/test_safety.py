@@ -85,7 +85,9 @@ def test_other_hosts_need_a_token_and_a_good_one():
     assert not any(map(is_loopback, ("localhost.example", "127.0.0.1.example", "0.0.0.0", "10.0.0.1", "")))
 
 
-@pytest.mark.parametrize("wrong", [{"port": -1}, {"workers": 0}, {"waiting": -1}, {"timeout_s": 0}, {"audit_queries": True}])
+@pytest.mark.parametrize(
+    "wrong", [{"port": -1}, {"workers": 0}, {"waiting": -1}, {"timeout_s": 0}, {"audit_queries": True}]
+)
 def test_settings_out_of_range(wrong):
     with pytest.raises(ConfigError):
         Settings(**wrong)
@@ -249,4 +251,6 @@ def test_hostile_words_are_text_on_the_page(client):
     assert "&lt;img src=x" in page
     assert "<img src=x" not in page
     assert "<script>" not in page
-    assert "49" not in page.split("{{")[0].split("<title>")[1].split("</title>")[0], "the template ran a stranger's words"
+    assert "49" not in page.split("{{")[0].split("<title>")[1].split("</title>")[0], (
+        "the template ran a stranger's words"
+    )

@@ -58,7 +58,7 @@ class Service:
         if held is not None and time.monotonic() - held[0] < _FACETS_FOR_S:
             return held[1]
         values = {
-            name: {printable(value): count for value, count in self.gallery.facets(name, _MOST_VALUES).items()}
+            name: {printable(value): count for value, count in sorted(self.gallery.facets(name, _MOST_VALUES).items())}
             for name in _FIELDS
         }
         facets = Facets(fields=values, times=self.gallery.times(), metadata_fields=self.gallery.metadata_fields())
