@@ -12,6 +12,7 @@ from passerby.errors import ConfigError
 from passerby.models.alignment import Moment, pair_features_of, rows_of_groups
 from passerby.models.clip_folder import read_clip
 from passerby.models.clip_formats import read_clip_parts
+from passerby.models.clip_resize import at_size
 from passerby.models.dual_encoder import build_dual_encoder
 from passerby.nn.position_grid import resample_positions
 from tiny_models import spread_weights, tiny_model, write_clip_tokenizer
@@ -85,6 +86,7 @@ def test_a_clip_is_brought_to_another_size_only_when_asked(clip, caplog):
     plain, parts = read_clip(clip).model, read_clip_parts(clip)
     assert plain.preprocessing.image_size == (32, 32)
     assert not caplog.records
+    assert at_size(parts) is parts
     with caplog.at_level("INFO"):
         tall = read_clip(clip, (48, 16), 4).model
     assert "from 4x4 to 11x3 patches" in caplog.text

@@ -47,14 +47,11 @@ class MaskedWordHead(nn.Module):
         for matrix in (self.cross.out, self.words):
             nn.init.normal_(matrix.weight, std=out)
         nn.init.normal_(self.dense.weight, std=widened)
-        for block in self.layers:
-            for matrix, deviation in (
-                (block.attention.qkv, inner),
-                (block.attention.out, out),
-                (block.widen, widened),
-                (block.narrow, out),
-            ):
-                nn.init.normal_(matrix.weight, std=deviation)
+        own = {"qkv.weight": inner, "out.weight": out, "widen.weight": widened, "narrow.weight": out}
+        for name, parameter in self.layers.named_parameters():
+            deviation = own.get(".".join(name.split(".")[-2:]))
+            if deviation is not None:
+                nn.init.normal_(parameter, std=deviation)
 
     def forward(self, words: Tensor, mask: Tensor, picture: Tensor, places: Tensor) -> Tensor:
         """Logits of the masked places.

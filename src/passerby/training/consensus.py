@@ -43,6 +43,7 @@ def believed(losses: Floats) -> Floats:
     scaled = (losses - losses.min()) / spread  # (C,)
     means = np.quantile(scaled, [0.1, 0.9])
     variances, shares, before = np.full(2, scaled.var() + _FLOOR), np.full(2, 0.5), -np.inf
+    posterior = np.full((len(losses), 2), 0.5)
     for _ in range(_MOST_ROUNDS):
         logs = np.log(shares) - 0.5 * (
             np.log(2 * np.pi * variances) + (scaled[:, None] - means) ** 2 / variances

@@ -145,7 +145,7 @@ class IdObjective(Objective):
 class MlmObjective(Objective):
     """See `passerby.losses.mlm`; on tokens, so it has no branches."""
 
-    branches: Literal["global"] = "global"
+    branches: Literal["global"] = "global"  # type: ignore[assignment]
     words: Literal["own", "shared"] = "own"
     """`own` masks the caption again for this loss. `shared` tells the words that `captions` touched, so that all other
     losses see masked captions too: IRRA's release did, by a shared array."""
@@ -178,7 +178,7 @@ class CItcObjective(Objective):
 class SsObjective(Objective):
     """See `passerby.losses.ss`; on two strongly changed views of each picture, so it has no branches."""
 
-    branches: Literal["global"] = "global"
+    branches: Literal["global"] = "global"  # type: ignore[assignment]
     temperature: Positive = 0.1
     width: Annotated[int, Field(ge=8)] = 512
     """Channels of the perceptron's middle layer."""
@@ -240,7 +240,7 @@ class AlignmentRecipe(Recipe):
     captions: CaptionChanges = CaptionChanges()
     consensus: ConsensusConfig | None = None
     """None trains on all pairs alike."""
-    optimisation: AlignmentOptimisation = AlignmentOptimisation()
+    optimisation: AlignmentOptimisation = AlignmentOptimisation()  # type: ignore[assignment]
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
