@@ -1,10 +1,10 @@
-"""The page in a real browser: what a visitor does with mouse, keys and files, and what a stranger's words may not do."""
+"""The page in a real browser: what a visitor does with mouse, keys and files, and what strangers' words may not do."""
 
 from __future__ import annotations
 
 import pytest
-
 from browser import CHROMIUM, Browser
+
 from colour_encoder import jpeg, person
 from conftest import HOSTILE
 
@@ -28,7 +28,6 @@ def page(chromium, address):
     chromium.address = address
     yield chromium
     wrong = [each for each in chromium.messages if each.get("method") in ("Log.entryAdded", "Runtime.exceptionThrown")]
-    wrong = [each for each in wrong if "favicon" not in str(each)]
     assert not wrong, "the page's script failed, or its policy had to stop something"
     asked = [
         each["params"]["request"]["url"]

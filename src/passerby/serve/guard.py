@@ -24,7 +24,7 @@ from passerby.serve.tokens import Tokens
 #: Largest body of a request in bytes: one picture of 20 MB and what a form writes around it.
 MAX_BODY = 21_000_000
 #: Paths that answer without a token: none of them says anything about the gallery.
-OPEN = frozenset({"/health", "/login", "/static/page.css", "/static/page.js"})
+OPEN = frozenset({"/health", "/login", "/static/icon.svg", "/static/page.css", "/static/page.js"})
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _POLICY = (
     "default-src 'none'; img-src 'self' blob:; style-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -34,7 +34,8 @@ _HEADERS = (
     (b"content-security-policy", _POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
+    # With "no-referrer" a browser would hide the origin of our own forms too, and those of strangers look the same.
+    (b"referrer-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"private, no-store"),
 )

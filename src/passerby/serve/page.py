@@ -95,6 +95,10 @@ def page_routes(service: Service, tokens: Tokens) -> APIRouter:
     async def style() -> Response:
         return _static("page.css", "text/css")
 
+    @routes.get("/static/icon.svg", response_class=Response, summary="The page's icon")
+    async def icon() -> Response:
+        return _static("icon.svg", "image/svg+xml")
+
     @routes.get("/static/page.js", response_class=Response, summary="The page's script")
     async def script() -> Response:
         return _static("page.js", "text/javascript")

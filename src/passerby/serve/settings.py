@@ -57,8 +57,8 @@ class Settings:
         elif not is_loopback(self.host):
             raise ConfigError(
                 f"others could reach {self.host!r}, and no token is given; set {TOKEN_VARIABLE} to a secret of "
-                f"at least {_SHORTEST_TOKEN} characters (python -c 'import secrets; print(secrets.token_urlsafe())'), or "
-                "listen at 127.0.0.1"
+                f"at least {_SHORTEST_TOKEN} characters (python -c 'import secrets; print(secrets.token_urlsafe())'), "
+                "or listen at 127.0.0.1"
             )
         if self.audit_queries and self.audit is None:
             raise ConfigError("queries can only be kept in an audit log; name its file too")
