@@ -1,0 +1,44 @@
+"""What an alignment trains: a CLIP taken whole at another size, with a local branch, and what has nothing to hold."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from tiny_models import spread_weights, tiny_model, write_clip_tokenizer
+
+from passerby.errors import ConfigError
+from passerby.models.clip_folder import read_clip
+from passerby.training.tasks.alignment_encoder import build_encoder, freeze_patches, set_text_dropout
+from passerby.training.tasks.alignment_recipe import AlignmentModel
+
+
+def test_a_clip_is_taken_whole_and_brought_to_the_recipes_size(tmp_path):
+    from transformers import CLIPConfig, CLIPModel
+
+    size, end = write_clip_tokenizer(tmp_path / "tokenizer.json")
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {**shape, "vocab_size": size, "max_position_embeddings": 16, "eos_token_id": end, "bos_token_id": end - 1}
+    vision = {**shape, "image_size": 32, "patch_size": 8}
+    theirs = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=12))
+    spread_weights(theirs)
+    theirs.save_pretrained(tmp_path)
+    config = AlignmentModel.model_validate({"clip": str(tmp_path), "local": {"dim": 8, "norm": "layer"}})
+    encoder, tokenizer = build_encoder(config, (48, 16), [])
+    assert (encoder.image_tower.grid, encoder.local_dim, tokenizer.vocabulary_size) == ((6, 2), 8, size)
+    plain = read_clip(tmp_path).model
+    torch.testing.assert_close(encoder.image_projection.weight, plain.image_projection.weight)
+    torch.testing.assert_close(encoder.text_tower.embedding.weight, plain.text_tower.embedding.weight)
+
+
+def test_what_has_nothing_to_freeze_or_drop_is_refused():
+    model = tiny_model()
+    with pytest.raises(ConfigError, match="has no attention to drop from"):
+        set_text_dropout(model, 0.1)
+    model.image_tower = torch.nn.Identity()
+    model.image_tower.name = "flat"
+    with pytest.raises(ConfigError, match="the image tower flat has no patches"):
+        freeze_patches(model)
