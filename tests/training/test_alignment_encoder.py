@@ -8,12 +8,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tiny_models import spread_weights, tiny_model, write_clip_tokenizer
-
 from passerby.errors import ConfigError
 from passerby.models.clip_folder import read_clip
 from passerby.training.tasks.alignment_encoder import build_encoder, freeze_patches, set_text_dropout
 from passerby.training.tasks.alignment_recipe import AlignmentModel
+from tiny_models import spread_weights, tiny_model, write_clip_tokenizer
 
 
 def test_a_clip_is_taken_whole_and_brought_to_the_recipes_size(tmp_path):
