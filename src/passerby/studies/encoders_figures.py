@@ -55,6 +55,7 @@ def cost_figure(cells: Sequence[Mapping[str, Any]], cost: str, label: str) -> by
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.ticker import FuncFormatter
     except ImportError as error:
         raise MissingExtraError("matplotlib", "viz", "the figures of the study") from error
     figure = Figure(figsize=(7.2, 4.2), dpi=144, facecolor="white", layout="constrained")
@@ -69,9 +70,16 @@ def cost_figure(cells: Sequence[Mapping[str, Any]], cost: str, label: str) -> by
         if low is not None and high is not None:
             axis.vlines(x, low, high, color=tone, linewidth=1, alpha=0.6)
         axis.scatter([x], [y], s=36, color=tone, zorder=2)
-        axis.annotate(cell["encoder"], (x, y), (6, 5), textcoords="offset points", fontsize=8, color=_INK)
+        # A name stands on the side of its point where there is more room; costs are drawn on a logarithmic scale.
+        after = x * x <= min(cost for cost, _ in points) * max(cost for cost, _ in points)
+        axis.annotate(
+            cell["encoder"], (x, y), (6 if after else -6, 5), textcoords="offset points", fontsize=8, color=_INK,
+            ha="left" if after else "right", bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0},
+        )  # fmt: skip
     axis.set_xscale("log")
-    axis.margins(x=0.16)
+    axis.margins(x=0.12)
+    for ticks in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
+        ticks(FuncFormatter(lambda value, _: f"{value:,.4g}" if f"{value:e}"[0] in "1235" else ""))
     axis.set_xlabel(label, color=_FAINT)
     axis.set_title("R@1 by identity, per cent, 95 % intervals; the line joins what nothing beats", loc="left",
                    color=_INK, fontsize=9)  # fmt: skip

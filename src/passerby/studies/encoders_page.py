@@ -52,6 +52,7 @@ def write_encoders_page(folder: Path, report: Mapping[str, Any], pictures: Mappi
         chance=f"{math.log(report['batch_size']):.2f}",
         batch=report["batch_size"],
         table2=[_second(cell) for cell in cells],
+        printed=[_printed(name) for name in report["plan"]["encoders"] if name in PUBLISHED],
         table3=[_third(cell) for cell in cells],
         table4=[_fourth(cell) for cell in cells],
         positions=POSITIONS,
@@ -99,9 +100,10 @@ def recommendations(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
 
 
 def _second(cell: Mapping[str, Any]) -> dict[str, Any]:
-    profile, printed = cell["profile"], PUBLISHED.get(cell["encoder"])
+    profile = cell["profile"]
     height, width = profile["image_size"]
     figures = [
+        (f"{cell['figures']['map']:.1f}", _bounds(cell, "map")),
         (f"{profile['image_parameters'] / 1e6:.2f}", ""),
         (f"{profile['text_parameters'] / 1e6:.2f}", ""),
         (f"{profile['image_multiply_adds'] / 1e6:,.1f}", ""),
@@ -111,10 +113,14 @@ def _second(cell: Mapping[str, Any]) -> dict[str, Any]:
             for key in ("image_batch1", "image_batch32", "text_batch1")
         ],
         *[(f"{1e3 * cell['search_s'][count]:.1f}", "") for count in ("1", "5")],
-        (f"{cell['figures']['map']:.1f}", _bounds(cell, "map")),
     ]
-    said = "" if printed is None else f"{printed.parameters_m:.1f} M, {printed.flops_g:.2f} G, mAP {printed.map:.3f}"
-    return {"name": cell["encoder"], "what": f"{cell['timm']} {height}x{width}", "cells": figures, "printed": said}
+    return {"name": cell["encoder"], "what": f"{cell['timm']} {height}x{width}", "cells": figures}
+
+
+def _printed(name: str) -> dict[str, Any]:
+    row = PUBLISHED[name]
+    figures = (row.parameters_m, row.flops_g, row.one_query_s, row.five_queries_s, row.map)
+    return {"name": name, "cells": [f"{value:g}" for value in figures]}
 
 
 def _third(cell: Mapping[str, Any]) -> dict[str, str]:
