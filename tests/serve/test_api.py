@@ -162,3 +162,27 @@ def test_metrics_count_routes_and_tell_nothing_of_queries(client):
 def test_hostile_words_are_data_in_json(client):
     hits = client.get("/v1/search", params={"text": "white black", "k": 2}).json()["hits"]
     assert HOSTILE in {hit["camera"] for hit in hits}
+
+
+def test_explaining_gives_words_and_a_drawing_or_says_what_is_missing(client, gallery, monkeypatch):
+    import numpy as np
+
+    from passerby.models.explained import Explanation, words_of
+
+    name = first(client)["id"]
+    refused = client.get(f"/v1/pictures/{name}/explanation", params={"text": "red blue"})
+    assert refused.status_code == 400
+    assert "cannot explain" in refused.json()["error"]["message"]
+
+    def explain(self, image, text):
+        words = words_of(text)
+        heat = np.arange(8.0).reshape(4, 2)
+        return Explanation(text, 0.5, heat, words, np.ones(len(words)), np.stack([heat] * len(words)))
+
+    monkeypatch.setattr(type(gallery.model), "explain", explain, raising=False)
+    answer = client.get(f"/v1/pictures/{name}/explanation", params={"text": "red blue"}).json()
+    assert answer["words"] == [{"word": "red", "weight": 1.0}, {"word": "blue", "weight": 1.0}]
+    drawn = client.get(f"/v1/pictures/{name}/explanation.png", params={"text": "red blue"})
+    assert drawn.content.startswith(b"\x89PNG")
+    assert client.get(f"/v1/pictures/{'0' * 32}/explanation", params={"text": "red"}).status_code == 404
+    assert f"/v1/pictures/{name}/explanation.png?text=red+blue" in client.get("/", params={"q": "red blue"}).text

@@ -242,6 +242,29 @@ def test_a_full_service_answers_429_with_retry_after(gallery, monkeypatch):
         thread.join()
 
 
+def test_what_the_parts_are_told_directly(tmp_path):
+    from passerby.serve.adding import keep_pictures
+    from passerby.serve.asking import Asking, with_picture
+    from passerby.serve.metrics import Metrics
+    from passerby.serve.page import moment
+    from passerby.serve.tokens import Tokens
+
+    files, refused = keep_pictures(tmp_path / "new", [("../a.jpg", jpeg(person("red", "red"))), ("b", b"no picture")])
+    assert [file.parent for file in files] == [tmp_path / "new"]
+    assert len(refused) == 1
+    assert moment(0.0) == "1970-01-01 00:00:00"
+    assert moment(1e300) == "1e+300"
+    assert not Tokens(None).is_right("")
+    assert with_picture("q=a&path=%2Fetc&picture=old", "new") == "/?q=a&picture=new"
+    asking = Asking(q="a b", camera=("c1", "c2"), like=("x",), k=50)
+    assert asking.address() == "/?q=a+b&camera=c1&camera=c2&like=x&k=50"
+    assert asking.not_like("x") == "/?q=a+b&camera=c1&camera=c2&unlike=x&k=50"
+    metrics = Metrics()
+    metrics.saw("GET", "/", 200, 0.02)
+    assert 'passerby_request_seconds_bucket{route="/",le="0.025"} 1' in metrics.text({})
+    assert 'passerby_request_seconds_bucket{route="/",le="0.01"} 0' in metrics.text({})
+
+
 # -- the page's words -----------------------------------------------------------------------------------------------
 
 

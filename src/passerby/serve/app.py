@@ -14,6 +14,7 @@ from passerby import __version__
 from passerby.gallery import Gallery
 from passerby.serve.adding import adding_routes
 from passerby.serve.api import FAULTS, deleting_routes, picture_routes, search_routes, state_routes
+from passerby.serve.explaining import explaining_routes
 from passerby.serve.faults import answer_faults
 from passerby.serve.guard import OPEN, Guard
 from passerby.serve.page import page_routes
@@ -48,7 +49,7 @@ def create_app(gallery: Gallery, settings: Settings) -> FastAPI:
     )  # fmt: skip
     app.state.service = service
     answer_faults(app)
-    for routes in (search_routes(service), picture_routes(service), state_routes(service)):
+    for routes in (search_routes(service), explaining_routes(service), picture_routes(service), state_routes(service)):
         app.include_router(routes)
     if settings.uploads is not None:
         app.include_router(adding_routes(service, settings.uploads))

@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from passerby.errors import ConfigError, DataError, GalleryError, PasserbyError
+from passerby.errors import ConfigError, DataError, PasserbyError
 from passerby.serve.desk import BusyError, TooSlowError
 from passerby.serve.schema import Fault, Problem, printable
 
@@ -44,9 +44,9 @@ def fault(status: int, message: str, headers: dict[str, str] | None = None) -> J
 
 
 def status_of(error: PasserbyError) -> int:
-    """The status that tells whose fault an error of ours is."""
-    kinds = ((BusyError, 429), (TooSlowError, 503), (ConfigError, 400), (DataError, 400), (GalleryError, 409))
-    return next((status for kind, status in kinds if isinstance(error, kind)), 500)
+    """The status that tells whose fault an error of ours is; 409 where gallery, model or installation must change."""
+    kinds = ((BusyError, 429), (TooSlowError, 503), (ConfigError, 400), (DataError, 400), (PasserbyError, 409))
+    return next(status for kind, status in kinds if isinstance(error, kind))
 
 
 def answer_faults(app: FastAPI) -> None:

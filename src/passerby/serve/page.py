@@ -121,7 +121,8 @@ async def _answer(
     page = _templates().get_template("page.html").render(
         asking=asking, hits=hits, warnings=warnings, problem=problem and printable(str(problem)), facets=facets,
         times=[moment(each) for each in facets.times or ()], pictures=len(service.gallery), usual_k=USUAL_K,
-        largest_k=MAX_K, may_delete=service.settings.may_delete, details=details, text=printable,
+        largest_k=MAX_K, explains=hasattr(service.gallery.model, "explain"),
+        may_delete=service.settings.may_delete, details=details, text=printable,
         milliseconds=round(1000 * sum(hits.seconds.values())),
     )  # fmt: skip
     headers = {"Retry-After": str(RETRY_AFTER_S)} if status in (429, 503) else None

@@ -77,6 +77,21 @@ class Fault(Record):
     error: Problem
 
 
+class WordWeight(Record):
+    """A word and what it adds to a score."""
+
+    word: str
+    weight: float = Field(description="How much the score falls without the word.")
+
+
+class Explained(Record):
+    """Which words decided a score."""
+
+    text: str
+    score: float
+    words: list[WordWeight]
+
+
 class Listing(Record):
     """Pictures in the order of their ids; the last one's id is `after` of the next page."""
 
