@@ -35,3 +35,10 @@ def test_studies_are_listed_and_misspelled_ones_named(call):
     code, _, err = call("study", "profil")
     assert code == 2
     assert "Did you mean 'profile'" in err
+
+
+def test_an_unknown_preset_of_the_attention_study_names_the_nearest(call, tmp_path):
+    code, out, err = call("study", "attention", "--preset", "steet", "--out", tmp_path / "study")
+    assert (code, out) == (1, "")
+    assert "Did you mean 'street'" in err
+    assert not (tmp_path / "study").exists()

@@ -75,7 +75,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 ),
                 "cross": ("model.reranker={width: 96, heads: 4, layers: 1}",),
             },
-            street=Street(train=4_000, val=100, test=250),
+            street=Street(train=3_000, val=100, test=250),
             queries=500,
             paired_batch=96,
         ),
