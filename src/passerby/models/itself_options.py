@@ -103,4 +103,5 @@ class LocalOptions:
         for key in values:
             if key not in known:
                 raise ConfigError(f"local.{key}: no such key; known: {', '.join(known)}.{nearest(key, known)}")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        settled: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in values.items()}
+        return cls(**settled)

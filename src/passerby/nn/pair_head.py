@@ -29,8 +29,11 @@ class PairHead(nn.Module):
 
     def project(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """What vectors add to the first layer as the first and as the second: (B, D) -> (B, D), (B, D)."""
-        first, second = self.join.weight.chunk(2, dim=1)
-        return nn.functional.linear(vectors, first, self.join.bias), nn.functional.linear(vectors, second)
+        # The same numbers read as (2D, D): rows of both halves take turns. Cutting the matrix into halves instead would
+        # put its gradient together from two copies in every step.
+        rows = self.join.weight.view(-1, vectors.shape[1])
+        shares = nn.functional.linear(vectors, rows).unflatten(1, (-1, 2))  # (B, D, 2)
+        return shares[..., 0] + self.join.bias, shares[..., 1]
 
     def forward(self, joined: Tensor) -> Tensor:
         """The sum of a first and a second share to logits: (P, D) -> (P, K)."""
