@@ -168,6 +168,9 @@ def test_explaining_gives_words_and_a_drawing_or_says_what_is_missing(client, ga
     import numpy as np
 
     from passerby.models.explained import Explanation, words_of
+    from passerby.serve.explaining import explaining_routes
+
+    assert len(explaining_routes(client.app.state.service).routes) == 2
 
     name = first(client)["id"]
     refused = client.get(f"/v1/pictures/{name}/explanation", params={"text": "red blue"})

@@ -105,6 +105,18 @@ def test_the_command_refuses_to_serve_others_without_a_token(monkeypatch, tmp_pa
     assert "token" not in serve.__code__.co_varnames[: serve.__code__.co_argcount], "others can read a command line"
 
 
+def test_a_port_that_is_taken_is_said_before_anything_is_loaded(gallery):
+    import socket
+
+    from passerby.serve.running import run
+
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(ConfigError, match="cannot be listened at"):
+            run(gallery, Settings(port=other.getsockname()[1]), lambda address: None)
+
+
 def test_pages_of_strangers_can_neither_read_nor_write(client, gallery):
     assert client.get("/v1/facets", headers={"Host": "evil.example"}).status_code == 421
     for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
