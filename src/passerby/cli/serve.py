@@ -21,7 +21,7 @@ def serve(
     ] = None,
     allow_delete: Annotated[bool, typer.Option("--allow-delete", help="Let clients delete pictures.")] = False,
     workers: Annotated[int, typer.Option(help="Requests that are worked on at once.")] = 2,
-    waiting: Annotated[int, typer.Option(help="Requests that may wait; one more is told to come back.")] = 32,
+    waiting: Annotated[int, typer.Option(help="Requests that may wait; one more is told to come back.")] = 8,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Longest wait, and longest work.")] = 20.0,
     audit: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a line about each request: when, who, which route.")

@@ -143,7 +143,7 @@ def picture_routes(service: Service) -> APIRouter:
 
     @routes.get("/pictures/{name}/thumbnail", response_class=Response, responses=_JPEG, summary="A small JPEG")
     async def thumbnail(name: Id) -> Response:
-        return _picture(await service.desk.read(lambda: gallery.thumbnail(held(name).id)))
+        return _picture(await service.thumbnails.read(lambda: gallery.thumbnail(held(name).id)))
 
     @routes.get("/pictures/{name}/crop", response_class=Response, responses=_JPEG, summary="A larger JPEG")
     async def crop(name: Id) -> Response:

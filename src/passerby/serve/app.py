@@ -41,6 +41,7 @@ def create_app(gallery: Gallery, settings: Settings) -> FastAPI:
         await asyncio.to_thread(service.warm)
         yield
         service.desk.close()
+        service.thumbnails.close()
 
     app = FastAPI(
         title="passerby", version=__version__, description=_ABOUT, lifespan=lifespan,

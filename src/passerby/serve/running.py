@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import sys
+import threading
 from collections.abc import Callable
 
 import uvicorn
@@ -29,6 +32,9 @@ def run(gallery: Gallery, settings: Settings, ready: Callable[[str], None]) -> N
         ConfigError: the address cannot be listened at.
     """
     door = _listen(settings)
+    if threading.current_thread() is threading.main_thread():
+        # uvicorn raises the signal again when it has stopped; the gallery is still to be closed then.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     config = uvicorn.Config(
         create_app(gallery, settings),
         log_level="warning",

@@ -26,6 +26,7 @@ _FIELDS = ("camera", "source")
 _MOST_VALUES = 50
 _FACETS_FOR_S = 30.0
 _REMEMBERED = 32
+_LOOKERS, _MOST_LOOKING = 2, 256
 
 
 class Service:
@@ -37,6 +38,8 @@ class Service:
         self.settings = settings
         self.metrics = Metrics()
         self.desk = Desk(settings.workers, settings.waiting, settings.timeout_s)
+        # A page asks for two dozen thumbnails at once, which are files; they must not push searches out of the queue.
+        self.thumbnails = Desk(_LOOKERS, _MOST_LOOKING, settings.timeout_s)
         self._facets: tuple[float, Facets] | None = None
         self._pictures: OrderedDict[str, np.ndarray] = OrderedDict()
 

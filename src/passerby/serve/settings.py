@@ -40,7 +40,7 @@ class Settings:
     uploads: Path | None = None
     may_delete: bool = False
     workers: int = 2
-    waiting: int = 32
+    waiting: int = 8
     timeout_s: float = 20.0
     audit: Path | None = None
     audit_queries: bool = False
