@@ -51,6 +51,11 @@ TESTED_THROUGH_OTHERS = {
     "passerby.data.world.garments": "render, whose masks show each part",
     "passerby.data.world.head": "render, whose masks show each part",
     "passerby.data.world.wardrobe": "render, whose pictures differ where people do",
+    "passerby.evaluation.judging": "evaluate, whose figures are held against loops",
+    "passerby.ingest.frames": "watching, over films, folders and what is none",
+    "passerby.models.clip_timm": "models of other libraries, MobileCLIP among them",
+    "passerby.models.towers.stored_text": "frozen text, whose losses equal those of the tower itself",
+    "passerby.training.kept_arrays": "frozen text, whose vectors are computed once",
     "passerby.models.model_card": "checkpoint, which writes the card",
     "passerby.models.weight_files": "models of other libraries, damaged ones too",
 }
