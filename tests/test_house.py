@@ -50,7 +50,6 @@ TESTED_THROUGH_OTHERS = {
     "passerby.data.world.belongings": "render, whose masks show each part",
     "passerby.data.world.garments": "render, whose masks show each part",
     "passerby.data.world.head": "render, whose masks show each part",
-    "passerby.data.world.wardrobe": "render, whose pictures differ where people do",
     "passerby.evaluation.judging": "evaluate, whose figures are held against loops",
     "passerby.ingest.frames": "watching, over films, folders and what is none",
     "passerby.models.clip_timm": "models of other libraries, MobileCLIP among them",

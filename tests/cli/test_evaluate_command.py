@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ class Stub:
     """Knows people by the first pixel of their picture and by the number in their caption, most of the time."""
 
     name, fingerprint, trained_on = "stub", "f00d", "RSTPReid, split train"
-    branches = {}
+    branches = MappingProxyType({})
 
     def encode_images(self, images):
         pixels = [image if isinstance(image, np.ndarray) else np.asarray(Image.open(image)) for image in images]

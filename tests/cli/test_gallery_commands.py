@@ -151,7 +151,9 @@ def test_a_table_brings_metadata_and_a_person_can_be_erased(call, people, tmp_pa
     (people / "people.csv").write_text("\n".join(rows) + "\n")
     code, out, _ = call("index", people / "people.csv", people, "--gallery", tmp_path / "g", "--json")
     assert (code, json.loads(out)["added"]) == (0, 20)
-    listed = call("gallery", "list", tmp_path / "g", "--where", 'coat == "long" and time < "2026-11-20 08:03"', "--json")
+    listed = call(
+        "gallery", "list", tmp_path / "g", "--where", 'coat == "long" and time < "2026-11-20 08:03"', "--json"
+    )
     found = [json.loads(line) for line in listed[1].splitlines()]
     assert {row["track"] for row in found} == {"t1", "t2"}
     assert {row["metadata"]["coat"] for row in found} == {"long"}
@@ -163,7 +165,10 @@ def test_a_table_brings_metadata_and_a_person_can_be_erased(call, people, tmp_pa
 
 def test_verify_snapshot_restore_copy_and_optimize(call, gallery, tmp_path):
     assert call("gallery", "verify", gallery)[1] == "20 pictures are whole\n"
-    assert call("gallery", "snapshot", gallery, tmp_path / "s")[:2] == (0, f"snapshot of 20 pictures: {tmp_path / 's'}\n")
+    assert call("gallery", "snapshot", gallery, tmp_path / "s")[:2] == (
+        0,
+        f"snapshot of 20 pictures: {tmp_path / 's'}\n",
+    )
     assert call("gallery", "snapshot", gallery, tmp_path / "s")[0] == 1
     assert call("gallery", "restore", tmp_path / "s", tmp_path / "again")[0] == 0
     assert call("search", tmp_path / "again", "red", "-k", 3)[1] == call("search", gallery, "red", "-k", 3)[1]

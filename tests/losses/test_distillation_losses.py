@@ -44,7 +44,9 @@ def test_feature_distance_equals_naive_loops(rows, width, seed):
 def test_feature_distance_knows_no_length_and_teaches_the_student_alone():
     student, teacher = random(4, 3, 0).requires_grad_(), random(4, 3, 1).requires_grad_()
     loss = feature_distance(student, teacher)
-    assert float(feature_distance(3 * student, 0.5 * teacher).detach()) == pytest.approx(float(loss.detach()), rel=1e-12)
+    assert float(feature_distance(3 * student, 0.5 * teacher).detach()) == pytest.approx(
+        float(loss.detach()), rel=1e-12
+    )
     loss.backward()
     assert student.grad.abs().sum() > 0
     assert teacher.grad is None

@@ -31,9 +31,7 @@ def test_every_known_encoder_has_its_terms():
     assert weights_licence("conv") is None
 
 
-@pytest.mark.parametrize(
-    ("source", "words"), [("fastvit_t8", "Apple's own"), ("mobilenetv3_small_050", "apache")]
-)
+@pytest.mark.parametrize(("source", "words"), [("fastvit_t8", "Apple's own"), ("mobilenetv3_small_050", "apache")])
 def test_the_model_card_tells_where_weights_may_come_from(tmp_path, source, words):
     tokenizer = tiny_tokenizer()
     config = {

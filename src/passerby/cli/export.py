@@ -27,9 +27,7 @@ def export(
         Path | None,
         typer.Option(help="A new folder; by default the model's own, for --int8 one with -int8 behind its name."),
     ] = None,
-    int8: Annotated[
-        bool, typer.Option("--int8", help="Quantize to int8 on calibration pictures.")
-    ] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Quantize to int8 on calibration pictures.")] = False,
     calibrate: Annotated[
         str | None,
         typer.Option(help="For --int8: a folder of pictures or NAME:ROOT; the drawn street by default."),

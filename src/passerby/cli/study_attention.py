@@ -21,7 +21,8 @@ _NEEDED = {"torch": "train", "accelerate": "train", "jinja2": "viz", "matplotlib
 def attention(
     out: Annotated[Path, typer.Option("--out", help="Folder of the results; an unfinished study in it continues.")],
     data: Annotated[
-        str | None, typer.Option("--data", help="NAME:ROOT of a data set; the presets street and tiny draw their own without.")
+        str | None,
+        typer.Option("--data", help="NAME:ROOT of a data set; the presets street and tiny draw their own without."),
     ] = None,
     preset: Annotated[
         str,

@@ -35,7 +35,7 @@ _PLATES = {
     ),
     "differences": (
         "Attention before and after the difference",
-        "Figure 6: the same for MagFormer. The difference of two maps may be negative, which a softmax cannot. First seed.",
+        "Figure 6: the same for MagFormer. The difference of two maps may be negative, a softmax may not. First seed.",
     ),
 }
 
