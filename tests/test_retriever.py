@@ -146,7 +146,7 @@ def test_an_empty_query_is_refused(model, text):
 
 
 def test_a_query_of_ten_thousand_words_is_cut_and_said(model, caplog):
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, "passerby.retriever"):
         vectors = model.encode_texts(["red " * 10_000])
     assert "1 of 1 sentences were cut to the first 16 tokens" in caplog.text
     np.testing.assert_allclose(vectors, model.encode_texts(["red " * 16]), atol=1e-6)
@@ -155,13 +155,13 @@ def test_a_query_of_ten_thousand_words_is_cut_and_said(model, caplog):
 
 @pytest.mark.parametrize("text", ["красное пальто", "红色外套", "🧥", "a café", "\u202ered", "\x00", "\ud800"])
 def test_other_scripts_never_crash_and_are_said(model, caplog, text):
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, "passerby.retriever"):
         vectors = model.encode_texts([text])
     assert np.isfinite(vectors).all()
 
 
 def test_what_is_not_understood_is_said(model, caplog):
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, "passerby.retriever"):
         model.encode_texts(["красное пальто", "a red coat"])
     assert "1 of 2 sentences have characters that the model's vocabulary lacks" in caplog.text
 

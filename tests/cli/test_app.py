@@ -70,7 +70,7 @@ def test_wrong_use_is_two(capsys):
     for arguments, words in (
         (["serch", "x"], "there is no command 'serch'. Did you mean 'search'?"),
         (["search"], "Missing argument"),
-        (["search", "g"], "give a text, --image or both"),
+        (["search", "g"], "give a text, --image, --like or several of them"),
         (["search", "g", "red", "--kk"], "No such option"),
         (["search", "g", "red", "-k", "many"], "Invalid value for '-k'"),
         (["gallery", "fnord"], "No such command"),

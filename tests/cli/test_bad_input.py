@@ -106,13 +106,18 @@ def test_a_gallery_whose_model_was_replaced_is_refused_and_kept(call, gallery, t
 def test_a_second_writer_is_told_and_the_first_is_not_disturbed(call, gallery, tmp_path, monkeypatch):
     monkeypatch.setattr(local, "_PATIENCE_S", 0.05)
     write_people(tmp_path / "more", 4, seed=700)
+    told = []
     with Gallery.open(gallery, ColourEncoder(name="street")) as first:
-        first.search("red")
-        code, out, err = call("index", tmp_path / "more", "--gallery", gallery)
-        assert (code, out) == (1, "")
-        assert err.startswith("passerby: ")
-        assert "in use" in err
-        assert first.add(tmp_path / "more").added == 4
+
+        def meanwhile(_):
+            if not told:
+                told.append(call("index", tmp_path / "more", "--gallery", gallery))
+
+        assert first.add(tmp_path / "more", progress=meanwhile).added == 4
+    code, out, err = told[0]
+    assert (code, out) == (1, "")
+    assert err.startswith("passerby: ")
+    assert "in use" in err
     assert json.loads(call("gallery", "info", gallery, "--json")[1])["pictures"] == 16
 
 

@@ -19,7 +19,7 @@ def test_shipped_recipes_load_and_round_trip(name):
 @pytest.mark.parametrize("name", recipe_names())
 def test_towers_of_shipped_recipes_take_their_options(name):
     model = getattr(load_recipe(name), "model", None)
-    if not hasattr(model, "text"):
+    if getattr(model, "text", None) is None:
         pytest.skip("its model is not made of two towers")
     for tower, options_of in ((model.image, image_tower_options), (model.text, text_tower_options)):
         assert set(tower.options) - {"source"} <= options_of(tower.name, **tower.options)

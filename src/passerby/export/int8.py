@@ -18,7 +18,7 @@ from dataclasses import replace
 from importlib import metadata as packages
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -137,7 +137,7 @@ def _write_onnx(original: Original, tower: str, calibration: Calibration, path: 
     try:
         if tower == "image":
             reader = _Reader(graph.graph.input[0].name, _rows(calibration, tower))
-            quantize_static(graph, path, reader, per_channel=True, weight_type=QuantType.QInt8)
+            quantize_static(graph, path, cast(Any, reader), per_channel=True, weight_type=QuantType.QInt8)
         else:
             kinds = ["MatMul", "Gemm"]
             quantize_dynamic(graph, path, kinds, per_channel=True, weight_type=QuantType.QInt8)

@@ -111,4 +111,4 @@ def _in_one_order(groups: TieGroups, ties: Ties, rule: PrecisionRule) -> Values:
     terms: NDArray[np.float64] = hits / rank
     if rule == "trapezoid":
         terms = (terms + np.where(rank == 1, 1.0, (hits - 1) / np.maximum(rank - 1, 1))) / 2
-    return np.bincount(group, weights=terms, minlength=len(m))
+    return np.bincount(group, weights=terms, minlength=len(m)).astype(np.float64, copy=False)

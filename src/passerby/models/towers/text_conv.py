@@ -9,6 +9,8 @@ Axes: B sentences, L tokens, C channels, Q queries.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
@@ -54,7 +56,7 @@ class ConvText(TextTower):
         if self.training:
             state = state * self.dropout(torch.ones_like(state[:, :1]))
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            state = (state + torch.relu(norm(_along_words(state, convolution)))) * keep
+            state = (state + torch.relu(norm(_along_words(state, cast(nn.Conv1d, convolution))))) * keep
         return state
 
     def pool(self, tokens: Tensor, mask: Tensor) -> Tensor:
@@ -73,4 +75,5 @@ def _along_words(state: Tensor, convolution: nn.Conv1d) -> Tensor:
     """
     picture = state.transpose(1, 2).unsqueeze(2)  # (B, C, 1, L), channels last in memory
     kernel = convolution.weight.unsqueeze(2)  # (C, C, 1, 5)
-    return conv2d(picture, kernel, convolution.bias, padding=(0, convolution.padding[0])).squeeze(2).transpose(1, 2)
+    moved = conv2d(picture, kernel, convolution.bias, padding=(0, kernel.shape[-1] // 2))
+    return moved.squeeze(2).transpose(1, 2)

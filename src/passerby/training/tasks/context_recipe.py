@@ -52,4 +52,5 @@ class ContextRecipe(Recipe):
     data: ContextDataConfig = ContextDataConfig()
     model: ContextModelConfig = ContextModelConfig()
     objective: ContextObjectiveConfig = ContextObjectiveConfig()
-    augmentation: ReidAugmentationConfig = ReidAugmentationConfig()
+    # Recipes are frozen, so a narrower section is safe, which the checker cannot know.
+    augmentation: ReidAugmentationConfig = ReidAugmentationConfig()  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -62,7 +62,8 @@ class ReidRecipe(Recipe):
     data: ReidDataConfig = ReidDataConfig()
     model: ReidModelConfig
     objective: ReidObjectiveConfig = ReidObjectiveConfig()
-    augmentation: ReidAugmentationConfig = ReidAugmentationConfig()
+    # Recipes are frozen, so a narrower section is safe, which the checker cannot know.
+    augmentation: ReidAugmentationConfig = ReidAugmentationConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @property
     def people(self) -> int:
