@@ -20,6 +20,7 @@ from passerby.errors import DataError
 if TYPE_CHECKING:
     import numpy as np
 
+    from passerby.cli.served import Served
     from passerby.gallery import Gallery, Hit, Hits
 
 
@@ -53,14 +54,14 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="Print the hits as JSON.")] = False,
     grid: Annotated[Path | None, typer.Option(help="Also draw the hits into this picture file (PNG).")] = None,
 ) -> None:
-    """Find people in a gallery by a sentence, by a picture, or by both."""
-    from passerby.gallery import Gallery
+    """Find people in a gallery by a sentence, by a picture, or by both; a running service of the gallery is asked."""
+    from passerby.cli.served import gallery_or_service
 
     if not text and not image and not like:
         raise typer.BadParameter("give a text, --image, --like or several of them", param_hint="TEXT")
     # What the model could not read of the query is part of the answer; once is enough.
     logging.getLogger("passerby.retriever").setLevel(logging.ERROR)
-    with Gallery.open(gallery) as people:
+    with gallery_or_service(gallery) as people:
         hits = people.search(
             text,
             image,
@@ -109,7 +110,7 @@ def _print_table(hits: Hits) -> None:
     console.print(stages, style="dim")
 
 
-def _draw(people: Gallery, hits: Hits, texts: list[str], images: list[Path], target: Path) -> None:
+def _draw(people: Gallery | Served, hits: Hits, texts: list[str], images: list[Path], target: Path) -> None:
     from passerby.data.images import decode_image
     from passerby.data.sheets import result_grid
 
@@ -126,7 +127,7 @@ def _draw(people: Gallery, hits: Hits, texts: list[str], images: list[Path], tar
         raise DataError(f"{target} cannot be written: {error}; name a .png file in a folder that exists") from error
 
 
-def _picture_of(people: Gallery, hit: Hit) -> np.ndarray:
+def _picture_of(people: Gallery | Served, hit: Hit) -> np.ndarray:
     """The picture itself, or its thumbnail where the file has gone or changed into something unreadable."""
     from passerby.data.images import decode_image
 

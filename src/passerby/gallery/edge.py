@@ -79,6 +79,11 @@ class EdgeEngine(ExactEngine):
             return
         self._covered, self._graph = int(facts["rows"]), bool(facts["graph"])
 
+    def close_index(self) -> None:
+        """Let another process have the shard; every row is compared until `open_index`."""
+        self._release()
+        self._covered, self._graph = 0, False
+
     def search(self, query: np.ndarray, k: int, among: np.ndarray | None = None) -> list[tuple[str, float]]:
         """Let the shard choose candidates and rank them by their rows; equal scores are ordered by id."""
         total = self.span

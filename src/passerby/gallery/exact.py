@@ -125,6 +125,9 @@ class ExactEngine:
     def open_index(self) -> None:
         """Nothing to open."""
 
+    def close_index(self) -> None:
+        """Nothing to close."""
+
     def check(self) -> None:
         """Compare every row with its checksum.
 
@@ -143,6 +146,16 @@ class ExactEngine:
     def span(self) -> int:
         """The position behind the last row, erased ones counted."""
         return (len(self._blocks) - 1) * _BLOCK_ROWS + len(self._blocks[-1]) if self._blocks else 0
+
+    @property
+    def behind(self) -> bool:
+        """Whether another process has appended rows since these were mapped."""
+        number = len(self._blocks) - 1
+        if (self._folder / _name(number + 1)).exists():
+            return True
+        return number >= 0 and (self._folder / _name(number)).stat().st_size // self._row.itemsize > len(
+            self._blocks[number]
+        )
 
     def _live_flags(self) -> np.ndarray:
         """(rows,) whether the row at a position is there."""

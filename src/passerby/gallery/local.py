@@ -23,7 +23,8 @@ from passerby.errors import GalleryError
 from passerby.gallery.catalogue import Catalogue, Entry
 from passerby.gallery.exact import ExactEngine
 from passerby.gallery.filters import Filter
-from passerby.gallery.lock import GalleryLock
+from passerby.gallery.lending import is_wanted, lend_when_wanted, take
+from passerby.gallery.lock import LOCK, GalleryLock
 from passerby.gallery.manifest import Manifest, read_manifest, write_manifest
 from passerby.gallery.records import Picture, Row, SeenFile
 from passerby.gallery.seal import read_list, write_list
@@ -31,7 +32,7 @@ from passerby.gallery.space import require_space, writing
 from passerby.gallery.store import ENGINES, Address
 from passerby.gallery.thumbnails import Thumbnails
 
-_VECTORS, _THUMBNAILS, _LOCK = "vectors", "thumbnails", "lock"
+_VECTORS, _THUMBNAILS = "vectors", "thumbnails"
 #: How long to wait for another writer, in seconds: longer than one batch takes, shorter than a user's patience.
 _PATIENCE_S = 3.0
 #: Room a batch may take besides its vectors, in bytes per picture: a thumbnail and rows of the catalogue.
@@ -98,9 +99,11 @@ class LocalStore:
         self.manifest = manifest
         self._catalogue = Catalogue(folder)
         self._thumbnails = Thumbnails(folder / _THUMBNAILS)
-        self._lock = GalleryLock(folder / _LOCK)
+        self._lock = GalleryLock(folder / LOCK)
         self._engine: ExactEngine | None = None
         self._turn = threading.RLock()
+        self._users = 0
+        self._watched = False
         self._selections: dict[Filter, np.ndarray] = {}
         self._selected_at: object = None
 
@@ -175,17 +178,25 @@ class LocalStore:
 
     def search(self, query: np.ndarray, k: int, where: Filter | None = None) -> list[tuple[str, float]]:
         """The engine's answer, without rows that were never acknowledged."""
-        with self._turn:  # several threads may search; one of them opens what is not open yet
-            engine = self.engine
-            if not self._lock.held and engine.belongs_to_one:
-                # The shard belongs to one process; while another one has it, every vector is compared instead.
-                with contextlib.suppress(GalleryError):
-                    self._lock.acquire(0)
-            if self._lock.held:
-                engine.open_index()
-        among = None if where is None else self._selection(where, engine)
-        unknown = max(0, len(engine) - len(self._catalogue))
-        return engine.search(query, k + unknown, among)
+        with self._using():
+            with self._turn:  # several threads may search; one of them opens what is not open yet
+                if self.engine.belongs_to_one:
+                    self._borrow()
+                engine = self.engine
+                if self._lock.held:
+                    engine.open_index()
+            among = None if where is None else self._selection(where, engine)
+            unknown = max(0, len(engine) - len(self._catalogue))
+            return engine.search(query, k + unknown, among)
+
+    def lend(self) -> bool:
+        """Give index and lock up where a writer waits and nobody searches; return whether the lock is still held."""
+        with self._turn:
+            if self._lock.held and not self._users and is_wanted(self.folder):
+                self.engine.close_index()
+                self._lock.release()
+            self._watched = self._lock.held
+            return self._watched
 
     def vectors(self, ids: Sequence[str]) -> np.ndarray:
         """(N, D) float32 vectors of rows that are there, checked."""
@@ -214,16 +225,19 @@ class LocalStore:
         Raises:
             GalleryError: another process holds it; the message names that process.
         """
-        if not self._lock.held:
-            self._lock.acquire(_PATIENCE_S)
-            self._close_engine()  # what it read before another process wrote is out of date
-        try:
-            self._finish_erasing()
-            yield
-        finally:
-            self._catalogue.settle()
-            if self._engine is None or not self._engine.belongs_to_one:
-                self._lock.release()
+        with self._using():
+            if not self._lock.held:
+                take(self.folder, self._lock, _PATIENCE_S)
+                self._close_engine()  # what it read before another process wrote is out of date
+            try:
+                self._finish_erasing()
+                yield
+            finally:
+                self._catalogue.settle()
+                if self._engine is None or not self._engine.belongs_to_one:
+                    self._lock.release()
+                else:
+                    self._watch_queue()
 
     def settle(self) -> None:
         """Bring new rows into the engine's index where they have become many."""
@@ -278,10 +292,16 @@ class LocalStore:
     @property
     def engine(self) -> ExactEngine:
         """The engine, opened on first use and again where another process has added rows."""
-        if self._engine is not None and len(self._engine) < len(self._catalogue) and not self._lock.held:
-            self._close_engine()
-        if self._engine is not None:
-            return self._engine
+        with self._turn:
+            engine = self._engine
+            if engine is not None and not self._lock.held and (engine.behind or len(engine) < len(self._catalogue)):
+                engine = None  # not closed: another thread may be searching it
+                self._selections.clear()
+            if engine is None:
+                engine = self._engine = self._opened()
+            return engine
+
+    def _opened(self) -> ExactEngine:
         engine = _open_engine(self.manifest.engine, self.folder / _VECTORS, self.manifest.dim)
         missing = len(self._catalogue) - len(engine)
         if missing > 0:
@@ -290,8 +310,33 @@ class LocalStore:
                 f"the gallery {self.folder} is damaged: the vectors of {missing} pictures are missing; restore it "
                 "from a backup, or delete the folder and index again"
             )
-        self._engine = engine
         return engine
+
+    @contextlib.contextmanager
+    def _using(self) -> Iterator[None]:
+        """Keep the lock, where it is held, from being lent while the body runs."""
+        with self._turn:
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._users -= 1
+
+    def _borrow(self) -> None:
+        """Take the lock for an index that belongs to one process; while another one has it, every row is compared."""
+        if not self._lock.held and not is_wanted(self.folder):
+            with contextlib.suppress(GalleryError):
+                self._lock.acquire(0)
+                self._watch_queue()
+                if self.engine.behind:  # the index may know rows that were not there when these were read
+                    self._engine = None
+
+    def _watch_queue(self) -> None:
+        with self._turn:
+            if not self._watched:
+                self._watched = True
+                lend_when_wanted(self)
 
     def _close_engine(self) -> None:
         self._selections.clear()

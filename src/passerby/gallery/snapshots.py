@@ -8,6 +8,7 @@ from pathlib import Path
 
 from passerby.errors import GalleryError
 from passerby.gallery.local import LocalStore
+from passerby.gallery.lock import LOCKS
 from passerby.gallery.manifest import read_manifest
 from passerby.gallery.space import require_space, writing
 from passerby.gallery.store import Address
@@ -34,7 +35,7 @@ def copy_folder(source: Path, target: Path) -> int:
                 target.parent.mkdir(parents=True, exist_ok=True)
             require_space(target.parent, store.size)
             with writing(target.parent):
-                shutil.copytree(source, nursery, ignore=shutil.ignore_patterns("lock", "*.tmp"))
+                shutil.copytree(source, nursery, ignore=shutil.ignore_patterns(*LOCKS, "*.tmp"))
         copy = LocalStore.open(Address(None, nursery))
         try:
             found = next(copy.problems(), None)
@@ -43,7 +44,8 @@ def copy_folder(source: Path, target: Path) -> int:
             copy.close()
         if found is not None:
             raise GalleryError(f"nothing was copied, because {source} is damaged: {found}")
-        (nursery / "lock").unlink(missing_ok=True)
+        for name in LOCKS:
+            (nursery / name).unlink(missing_ok=True)
         with writing(target.parent):
             nursery.replace(target)
     finally:

@@ -12,6 +12,7 @@ import uvicorn
 
 from passerby.errors import ConfigError
 from passerby.gallery import Gallery
+from passerby.gallery.announcing import announced
 from passerby.serve.app import create_app
 from passerby.serve.settings import Settings
 
@@ -21,7 +22,7 @@ _BACKLOG = 256
 
 
 def run(gallery: Gallery, settings: Settings, ready: Callable[[str], None]) -> None:
-    """Serve an open gallery until the process is interrupted or terminated.
+    """Serve an open gallery until the process is interrupted or terminated; commands on this machine find it.
 
     Args:
         gallery: what to search in.
@@ -45,10 +46,11 @@ def run(gallery: Gallery, settings: Settings, ready: Callable[[str], None]) -> N
         timeout_graceful_shutdown=int(settings.timeout_s) + 1,
         limit_concurrency=_MOST_CONNECTIONS,
     )
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    host, port = f"[{settings.host}]" if ":" in settings.host else settings.host, door.getsockname()[1]
     try:
-        ready(f"http://{host}:{door.getsockname()[1]}/")
-        uvicorn.Server(config).run(sockets=[door])
+        with announced(gallery.address, settings.host, port):
+            ready(f"http://{host}:{port}/")
+            uvicorn.Server(config).run(sockets=[door])
     finally:
         door.close()
 

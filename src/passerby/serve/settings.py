@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from passerby.errors import ConfigError
+from passerby.gallery.announcing import TOKEN_VARIABLE
 
-#: Where the token comes from; a command line would show it to everybody who may list processes.
-TOKEN_VARIABLE = "PASSERBY_TOKEN"  # noqa: S105  # the name of the variable, no token
 _SHORTEST_TOKEN = 16
 
 
