@@ -15,6 +15,7 @@ from passerby.models.towers import (
     text_tower_tokenizer,
 )
 from passerby.models.towers.base import ImageTower
+from passerby.models.towers.stripe_conv import patchify
 
 TEXT = {
     "conv": {"vocabulary_size": 50, "channels": 16},
@@ -151,6 +152,21 @@ def test_a_tower_without_branches_is_its_own_fused_form():
     tower = image_tower("resnet10t", weights="random")
     assert tower.fused() is tower
     assert (plain := image_tower("stripe_conv", **IMAGE["stripe_conv"])).fused() is plain
+
+
+def test_patches_beside_their_standardised_selves_without_making_these():
+    torch.manual_seed(0)
+    images, weight = torch.rand(3, 3, 16, 8, dtype=torch.float64), torch.randn(5, 6, 4, 4, dtype=torch.float64)
+    images[0] = 0.25  # an even surface: no spread at all
+    weight.requires_grad_()
+    mean, spread = images.mean(dim=(2, 3), keepdim=True), images.std(dim=(2, 3), keepdim=True, correction=0)
+    both = torch.cat([images, (images - mean) / (spread + 0.1)], dim=1)
+    expected = torch.nn.functional.conv2d(both, weight, stride=4)
+    made = patchify(images, weight)
+    torch.testing.assert_close(made, expected)
+    direction = torch.randn_like(made)
+    (mine,), (theirs,) = (torch.autograd.grad(one, weight, direction) for one in (made, expected))
+    torch.testing.assert_close(mine, theirs)
 
 
 def test_timm_weights_from_a_local_folder(tmp_path):

@@ -70,8 +70,9 @@ def _mirror_and_shift(pixels: Tensor, config: AugmentationConfig, generator: tor
     columns = torch.arange(width)[None].expand(count, width)
     columns = torch.where(mirrored, width - 1 - columns, columns)
     columns = (columns + dx).clamp_(0, width - 1)  # (B, W)
-    batch = torch.arange(count)[:, None, None].to(pixels.device)
-    return pixels[batch, rows[:, :, None].to(pixels.device), columns[:, None, :].to(pixels.device)]
+    lines = torch.arange(count)[:, None] * height + rows  # (B, H), counted through the batch
+    places = (lines[:, :, None] * width + columns[:, None, :]).flatten().to(pixels.device)  # (B * H * W,)
+    return pixels.reshape(-1, 3).index_select(0, places).view_as(pixels)
 
 
 def _recolour(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:

@@ -24,6 +24,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from passerby.errors import ConfigError
+from passerby.training.memory import keep_freed_memory, long_lived
 from passerby.training.optimiser import build_optimiser, embedding_tables
 from passerby.training.precision import attention_kernel
 from passerby.training.recipe import Recipe
@@ -91,17 +92,19 @@ def train(
     run.resume()
     started, last_save = time.perf_counter(), time.perf_counter()
     window: list[dict[str, torch.Tensor]] = []
-    while not run.is_over:
-        for losses in run.epoch_steps():
-            window.append(losses)
-            if run.step % _LOG_EVERY == 0 or run.step == run.steps:
-                rate = (run.step - run.resumed_at) / (time.perf_counter() - started)
-                run.log_losses(window, rate, on_progress)
-                window = []
-            if time.perf_counter() - last_save >= save_every_s:
-                run.save_state()
-                last_save = time.perf_counter()
-        run.finish_epoch()
+    keep_freed_memory()
+    with long_lived():
+        while not run.is_over:
+            for losses in run.epoch_steps():
+                window.append(losses)
+                if run.step % _LOG_EVERY == 0 or run.step == run.steps:
+                    rate = (run.step - run.resumed_at) / (time.perf_counter() - started)
+                    run.log_losses(window, rate, on_progress)
+                    window = []
+                if time.perf_counter() - last_save >= save_every_s:
+                    run.save_state()
+                    last_save = time.perf_counter()
+            run.finish_epoch()
     result = TrainResult(folder, run.steps, time.perf_counter() - started, run.best, run.resumed_at)
     run.finish(result)
     return result

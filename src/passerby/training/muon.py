@@ -42,7 +42,8 @@ def orthogonalise(matrix: Tensor) -> Tensor:
     state = state / (state.norm() + 1e-7)
     for _ in range(_ITERATIONS):
         gram = state @ state.T
-        state = a * state + (b * gram + c * gram @ gram) @ state
+        polynomial = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        state = torch.addmm(state, polynomial, state, beta=a)  # sums inside the products: no passes of their own
     return (state.T if tall else state).float()
 
 
@@ -75,30 +76,40 @@ class Muon(torch.optim.Optimizer):
         """Move every parameter that has a gradient."""
         loss = closure() if closure is not None else None
         for group in self.param_groups:
-            move = self._move_matrix if group["matrices"] else self._move_plain
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    move(parameter, parameter.grad, group, self.state[parameter])
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if parameters:
+                torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+                move = self._move_matrices if group["matrices"] else self._move_plain
+                move(parameters, [parameter.grad for parameter in parameters], group)
         return loss
 
-    @staticmethod
-    def _move_matrix(parameter: Tensor, gradient: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
-        if not state:
-            state["momentum"] = torch.zeros_like(gradient)
-        average = state["momentum"].mul_(group["momentum"]).add_(gradient)
-        ahead = gradient + group["momentum"] * average
-        direction = orthogonalise(ahead.flatten(1))  # (O, I)
-        length = _STEP * max(direction.shape) ** 0.5
-        parameter.add_(direction.view_as(parameter), alpha=-group["lr"] * length)
+    def _remembered(self, parameters: list[Tensor], name: str) -> list[Tensor]:
+        """One running average for each parameter, zero at first."""
+        for parameter in parameters:
+            if name not in self.state[parameter]:
+                self.state[parameter][name] = torch.zeros_like(parameter)
+        return [self.state[parameter][name] for parameter in parameters]
 
-    @staticmethod
-    def _move_plain(parameter: Tensor, gradient: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
-        if not state:
-            state |= {"step": 0, "mean": torch.zeros_like(gradient), "square": torch.zeros_like(gradient)}
-        state["step"] += 1
+    def _move_matrices(self, parameters: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
+        averages = self._remembered(parameters, "momentum")
+        torch._foreach_mul_(averages, group["momentum"])
+        torch._foreach_add_(averages, gradients)
+        ahead = torch._foreach_add(gradients, averages, alpha=group["momentum"])
+        for parameter, matrix in zip(parameters, ahead, strict=True):
+            direction = orthogonalise(matrix.flatten(1))  # (O, I)
+            length = _STEP * max(direction.shape) ** 0.5
+            parameter.add_(direction.view_as(parameter), alpha=-group["lr"] * length)
+
+    def _move_plain(self, parameters: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
+        means, squares = self._remembered(parameters, "mean"), self._remembered(parameters, "square")
+        for parameter in parameters:
+            self.state[parameter]["step"] = self.state[parameter].get("step", 0) + 1
+        steps = [self.state[parameter]["step"] for parameter in parameters]
         first, second = group["betas"]
-        state["mean"].lerp_(gradient, 1 - first)
-        state["square"].lerp_(gradient.square(), 1 - second)
-        spread = (state["square"] / (1 - second ** state["step"])).sqrt_().add_(group["eps"])
-        parameter.addcdiv_(state["mean"], spread, value=-group["lr"] / (1 - first ** state["step"]))
+        torch._foreach_lerp_(means, gradients, 1 - first)
+        torch._foreach_mul_(squares, second)
+        torch._foreach_addcmul_(squares, gradients, gradients, value=1 - second)
+        spreads = torch._foreach_div(squares, [1 - second**step for step in steps])
+        torch._foreach_sqrt_(spreads)
+        torch._foreach_add_(spreads, group["eps"])
+        torch._foreach_addcdiv_(parameters, means, spreads, [-group["lr"] / (1 - first**step) for step in steps])

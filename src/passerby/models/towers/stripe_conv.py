@@ -11,12 +11,15 @@ Axes: B pictures, C channels, R rows and S columns of the last map, T = R * S to
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from passerby.errors import ConfigError
 from passerby.models.towers.base import ImageTower, Preprocessing
 from passerby.models.towers.registry import register_image_tower
+from passerby.nn.tiled_convolution import TiledConv2d
 
 #: Added to a picture's standard deviation, so that an even surface is not turned into noise.
 _FAINT = 0.1
@@ -28,10 +31,10 @@ class _Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            TiledConv2d(channels, channels),
             nn.BatchNorm2d(channels),
             nn.ReLU(inplace=True),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            TiledConv2d(channels, channels),
             nn.BatchNorm2d(channels),
         )
 
@@ -39,10 +42,35 @@ class _Residual(nn.Module):
         return torch.relu(maps + self.body(maps))
 
 
+def patchify(images: Tensor, weight: Tensor) -> Tensor:
+    """Convolve each picture beside its standardised self, kernel and stride P, without making the latter.
+
+    ``W1 * x + W2 * (x - m) / s = (W1 + W2 / s) * x - sum(W2) m / s``: standardising moves into a kernel of the
+    picture's own, which is hundreds of times smaller than the picture.
+
+    Args:
+        images: pictures whose sides are multiples of P.
+        weight: kernels for the picture's three channels, then for the standardised ones.
+
+    Shape:
+        (B, 3, H, W), (C, 6, P, P) -> (B, C, H / P, W / P).
+    """
+    (count, _, height, width), patch = images.shape, weight.shape[-1]
+    mean, square = images.mean(dim=(2, 3)), images.square().mean(dim=(2, 3))  # (B, 3)
+    spread = (square - mean.square()).clamp(min=0).sqrt()
+    gain = 1 / (spread + _FAINT)  # (B, 3)
+    plain, standard = weight.flatten(2).transpose(1, 2).split(3, dim=2)  # (C, P * P, 3) each
+    kernels = plain + standard * gain[:, None, None]  # (B, C, P * P, 3)
+    offset = -(mean * gain) @ standard.sum(dim=1).T  # (B, C)
+    rows, columns = height // patch, width // patch
+    cells = images.permute(0, 2, 3, 1).reshape(count, rows, patch, columns, patch * 3).transpose(2, 3)
+    patches = cells.reshape(count, rows * columns, patch * patch * 3)  # (B, R * S, P * P * 3)
+    maps = torch.baddbmm(offset[:, None], patches, kernels.flatten(2).transpose(1, 2))  # (B, R * S, C)
+    return maps.transpose(1, 2).unflatten(2, (rows, columns))
+
+
 def _downsample(channels: int, wider: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels, wider, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(wider), nn.ReLU(inplace=True)
-    )
+    return nn.Sequential(TiledConv2d(channels, wider, stride=2), nn.BatchNorm2d(wider), nn.ReLU(inplace=True))
 
 
 @register_image_tower("stripe_conv")
@@ -86,10 +114,11 @@ class StripeConv(ImageTower):
 
     def tokens(self, images: Tensor) -> Tensor:
         """One token per cell of the last map, row by row: (B, 3, H, W) -> (B, T, 4 * channels)."""
-        mean, spread = images.mean(dim=(2, 3), keepdim=True), images.std(dim=(2, 3), keepdim=True)
-        standardised = (images - mean) / (spread + _FAINT)
-        maps = self.stages(self.stem(torch.cat([images, standardised], dim=1)))  # (B, C, R, S)
-        return maps.flatten(2).transpose(1, 2)
+        convolution, *rest = self.stem
+        maps = patchify(images, cast(nn.Conv2d, convolution).weight)  # (B, C, H / 4, W / 4)
+        for layer in rest:
+            maps = layer(maps)
+        return self.stages(maps).flatten(2).transpose(1, 2)
 
     def pool(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Strongest response of each row, rows side by side: (B, T, C) -> (B, R * C). Takes no mask."""

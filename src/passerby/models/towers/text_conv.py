@@ -51,12 +51,16 @@ class ConvText(TextTower):
 
     def tokens(self, ids: Tensor) -> Tensor:
         """One vector per token; those of the padding are zero: (B, L) -> (B, L, C)."""
-        keep = (ids != 0).unsqueeze(-1)  # (B, L, 1)
-        state = self.embedding(ids) * keep  # (B, L, C)
+        # All in the number format of the convolutions: a sum of two formats costs more than the convolution.
+        kind = _number_format(self.embedding.weight)
+        keep = (ids != 0).unsqueeze(-1).to(kind)  # (B, L, 1)
+        state = self.embedding(ids).to(kind)  # (B, L, C)
         if self.training:
             state = state * self.dropout(torch.ones_like(state[:, :1]))
+        state = state * keep
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            state = (state + torch.relu(norm(_along_words(state, cast(nn.Conv1d, convolution))))) * keep
+            found = torch.relu(norm(_along_words(state, cast(nn.Conv1d, convolution))))
+            state = torch.addcmul(state, found.to(kind), keep)
         return state
 
     def pool(self, tokens: Tensor, mask: Tensor) -> Tensor:
@@ -66,6 +70,12 @@ class ConvText(TextTower):
         means = weights.to(tokens.dtype).transpose(1, 2) @ tokens  # (B, Q, C)
         strongest = tokens.masked_fill(~keep, _NEVER).amax(dim=1)  # (B, C)
         return torch.cat([means.flatten(1), strongest], dim=1)
+
+
+def _number_format(weight: Tensor) -> torch.dtype:
+    """What autocast computes convolutions in, or the weights' own format without it."""
+    device = weight.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
 
 
 def _along_words(state: Tensor, convolution: nn.Conv1d) -> Tensor:
