@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from passerby.data.images import ImageSource, decode_image, resize_image
-from passerby.errors import ConfigError, DataError, MissingExtraError
+from passerby.errors import ConfigError, DataError, MissingExtraError, nearest
 from passerby.models.checkpoint import Checkpoint, read_checkpoint
+from passerby.models.occlusion import explain_by_occlusion
 from passerby.models.preprocessing import Preprocessing
 from passerby.models.runtimes import Runtime
 from passerby.models.runtimes.choice import choose, installed, usable_cores
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 _TEXT_BATCH = 256
+_EXPLAINED = ("gradient", "occlusion")
 _SMALL_TEXT_TOWER = 32_000_000  # bytes; below it starting OpenVINO takes longer than it saves on any one sentence
 
 #: Called with the position of a picture and what is wrong with it.
@@ -55,6 +57,7 @@ class Retriever:
         threads: threads that decode pictures.
         trained_on: what the model learned from, in the words of its checkpoint.
         branches: columns of each branch of the vectors (first, after the last) where the model has several.
+        has_weights: whether there are weights beside exported towers, so that torch can open the model.
     """
 
     def __init__(
@@ -68,8 +71,9 @@ class Retriever:
         threads: int,
         trained_on: str = "unknown",
         branches: Mapping[str, tuple[int, int]] = MappingProxyType({}),
+        has_weights: bool = True,
     ) -> None:
-        self.trained_on, self.branches = trained_on, branches
+        self.trained_on, self.branches, self._has_weights = trained_on, branches, has_weights
         self.name = name
         self.fingerprint = fingerprint
         self.dim = dim
@@ -140,20 +144,28 @@ class Retriever:
             raise DataError(f"the model {self.name} gave a vector that is not finite for {texts[broken[0]][:80]!r}")
         return vectors
 
-    def explain(self, image: ImageSource, text: str) -> Explanation:
-        """Say which places of a picture and which words of a sentence decided their score; needs the model's weights.
+    def explain(self, image: ImageSource, text: str, how: str = "auto") -> Explanation:
+        """Say which places of a picture and which words of a sentence decided their score.
 
         Args:
             image: a path, the bytes of a picture file, a Pillow image, or an array (H, W, 3) uint8.
             text: one sentence.
+            how: "gradient" asks the model's weights, which needs torch; "occlusion" covers places of the picture and
+                leaves words out, which needs no more than the engine; "auto" takes the first where it can be had.
 
         Raises:
             DataError: the picture cannot be read, or the sentence is empty.
-            ConfigError: the model reads pictures alone, or its tokens have no places on the picture.
-            CheckpointError: the model has no weights beside its exported towers.
-            MissingExtraError: torch is not installed.
+            ConfigError: the model reads pictures alone, or there is no such way; by gradients also where the model's
+                tokens have no places on the picture.
+            CheckpointError: the model has no weights beside its exported towers, for gradients.
+            MissingExtraError: torch is not installed, for gradients.
         """
-        return self.explainer.explain(_read(image, self.preprocessing), _one_sentence(text))
+        if how not in ("auto", *_EXPLAINED):
+            raise ConfigError(f"how is {how!r}; expected auto, {' or '.join(_EXPLAINED)}.{nearest(how, _EXPLAINED)}")
+        pixels, sentence = _read(image, self.preprocessing), _one_sentence(text)
+        if how == "occlusion" or (how == "auto" and not (self._has_weights and installed("torch"))):
+            return explain_by_occlusion(self, pixels, sentence)
+        return self.explainer.explain(pixels, sentence)
 
     @property
     def explainer(self) -> Explainer:
@@ -252,6 +264,7 @@ def load(model: str | Path, runtime: str = "auto", device: str = "auto", threads
         threads,
         config.trained_on,
         _branches(config.model),
+        checkpoint.has_weights,
     )
 
 

@@ -96,6 +96,18 @@ def test_the_sheet_holds_a_panel_for_each_map(tmp_path):
     assert (marked[40, 20] != 128).all()
 
 
+def test_without_torch_or_weights_places_are_covered_instead(tmp_path, monkeypatch):
+    save_tiny(tmp_path / "model")
+    retriever = load(tmp_path / "model", runtime="torch", device="cpu")
+    assert retriever.explain(picture(32, 16), SENTENCE).how == "gradient"
+    covered = retriever.explain(picture(32, 16), SENTENCE, "occlusion")
+    assert covered.how == "occlusion"
+    with pytest.raises(ConfigError, match="Did you mean 'occlusion'"):
+        retriever.explain(picture(32, 16), SENTENCE, "oclusion")
+    monkeypatch.setattr("passerby.retriever.installed", lambda name: name != "torch")
+    np.testing.assert_array_equal(retriever.explain(picture(32, 16), SENTENCE).relevance, covered.relevance)
+
+
 def test_what_cannot_be_explained(tmp_path):
     save_tiny(tmp_path / "model")
     retriever = load(tmp_path / "model", runtime="torch", device="cpu")

@@ -16,7 +16,7 @@ import time
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _KEYS = {"Enter": ("\r", 13), "Escape": ("", 27), "ArrowRight": ("", 39), "ArrowLeft": ("", 37), "ArrowDown": ("", 40)}
-_PATIENCE_S = 60
+_PATIENCE_S = 300
 
 
 class Browser:
@@ -102,6 +102,40 @@ class Browser:
         root = self._call("DOM.getDocument")["root"]["nodeId"]
         node = self._call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self._call("DOM.setFileInputFiles", files=[str(path)], nodeId=node)
+
+    def drop_file(self, path):
+        """A file from outside, let go over the middle of the page, as the system's file manager does."""
+        data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self._call("Input.dispatchDragEvent", type=kind, x=400, y=400, data=data)
+
+    def paste_file(self, encoded):
+        """A picture from the clipboard; the clipboard itself is out of a headless page's reach."""
+        letters = base64.b64encode(encoded).decode()
+        self.run(
+            f"""(() => {{
+              const bytes = Uint8Array.from(atob("{letters}"), (letter) => letter.charCodeAt(0));
+              const box = new DataTransfer();
+              box.items.add(new File([bytes], "pasted.jpg", {{ type: "image/jpeg" }}));
+              document.activeElement.dispatchEvent(
+                new ClipboardEvent("paste", {{ clipboardData: box, bubbles: true, cancelable: true }}));
+              return 0;
+            }})()"""
+        )
+
+    def download(self, script, folder, name):
+        """Run what saves a file, and wait for that."""
+        self._call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+        self.run(f"{script}; 0")
+        ends = time.monotonic() + _PATIENCE_S
+        while not (folder / name).exists():
+            assert time.monotonic() < ends, f"{name} was never saved"
+            time.sleep(0.03)
+        return (folder / name).read_bytes()
+
+    def uncached(self):
+        """Load everything anew each time."""
+        self._call("Network.setCacheDisabled", cacheDisabled=True)
 
     def accept_dialogs(self):
         """Say yes to every question of the page."""

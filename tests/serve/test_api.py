@@ -11,6 +11,9 @@ import pytest
 
 from colour_encoder import jpeg, person
 from conftest import HOSTILE
+from passerby.gallery import Filter
+from passerby.gallery.where import parse_where
+from passerby.serve.asking import Asking
 from passerby.serve.pictures import crop_of, selection_table
 from passerby.serve.schema import Answer
 
@@ -164,28 +167,98 @@ def test_hostile_words_are_data_in_json(client):
     assert HOSTILE in {hit["camera"] for hit in hits}
 
 
-def test_explaining_gives_words_and_a_drawing_or_says_what_is_missing(client, gallery, monkeypatch):
-    import numpy as np
-
-    from passerby.models.explained import Explanation, words_of
+def test_explaining_gives_words_maps_and_a_drawing_with_any_model(client):
     from passerby.serve.explaining import explaining_routes
 
     assert len(explaining_routes(client.app.state.service).routes) == 2
+    hit = first(client)
+    told = client.get(f"/v1/pictures/{hit['id']}/explanation", params={"text": "red blue"}).json()
+    assert told["how"] == "occlusion"
+    assert [each["word"] for each in told["words"]] == ["red", "blue"]
+    assert told["score"] == pytest.approx(hit["score"], abs=0.02), "the crop was encoded anew"
+    rows, columns = len(told["relevance"]), len(told["relevance"][0])
+    for word in told["words"]:
+        assert (len(word["relevance"]), len(word["relevance"][0])) == (rows, columns)
 
-    name = first(client)["id"]
-    refused = client.get(f"/v1/pictures/{name}/explanation", params={"text": "red blue"})
-    assert refused.status_code == 400
-    assert "cannot explain" in refused.json()["error"]["message"]
+    def above(place):
+        heat = told["words"][place]["relevance"]
+        return sum(map(sum, heat[: rows // 2])) - sum(map(sum, heat[rows // 2 :]))
 
-    def explain(self, image, text):
-        words = words_of(text)
-        heat = np.arange(8.0).reshape(4, 2)
-        return Explanation(text, 0.5, heat, words, np.ones(len(words)), np.stack([heat] * len(words)))
-
-    monkeypatch.setattr(type(gallery.model), "explain", explain, raising=False)
-    answer = client.get(f"/v1/pictures/{name}/explanation", params={"text": "red blue"}).json()
-    assert answer["words"] == [{"word": "red", "weight": 1.0}, {"word": "blue", "weight": 1.0}]
-    drawn = client.get(f"/v1/pictures/{name}/explanation.png", params={"text": "red blue"})
+    assert above(0) > above(1), "red is found above, blue below"
+    drawn = client.get(f"/v1/pictures/{hit['id']}/explanation.png", params={"text": "red blue"})
     assert drawn.content.startswith(b"\x89PNG")
     assert client.get(f"/v1/pictures/{'0' * 32}/explanation", params={"text": "red"}).status_code == 404
-    assert f"/v1/pictures/{name}/explanation.png?text=red+blue" in client.get("/", params={"q": "red blue"}).text
+    assert client.get(f"/v1/pictures/{hit['id']}/explanation", params={"text": " "}).status_code == 400
+    page = client.get("/", params={"q": "red blue"}).text
+    assert f"/v1/pictures/{hit['id']}/explanation.png?text=red+blue" in page
+
+
+def test_a_track_is_shown_whole_and_a_stranger_s_too(client, gallery, tmp_path):
+    from passerby.data.records import PersonImage
+    from passerby.gallery import Sighting
+
+    for number in range(3):
+        file = tmp_path / f"{number}.jpg"
+        file.write_bytes(jpeg(person("green", "white", seed=900 + number)))
+        gallery.add([Sighting(PersonImage(file.name, file, None, "c1", float(number)), "c1/7")])
+    name = first(client, "green white", where='track == "c1/7"')["id"]
+    track = client.get(f"/v1/pictures/{name}/track").json()["pictures"]
+    assert len(track) == 3
+    assert {each["track"] for each in track} == {"c1/7"}
+    alone = first(client)["id"]
+    assert [each["id"] for each in client.get(f"/v1/pictures/{alone}/track").json()["pictures"]] == [alone]
+    odd = first(client, "white black", where='source != "nowhere" and not (camera in ["c1", "c2", "c3"])')
+    assert odd["track"] == HOSTILE
+    assert len(client.get(f"/v1/pictures/{odd['id']}/track").json()["pictures"]) == 1
+    assert client.get(f"/v1/pictures/{'0' * 32}/track").status_code == 404
+    # The page's own link names the track inside a filter, where quotes mean something.
+    link = Asking(q="x").same_passage(odd["id"], odd["track"])
+    assert client.get(link).status_code == 200
+    assert parse_where(Asking(where='track == "a"').where) == Filter.of(tracks=["a"])
+
+
+def test_examples_go_with_pictures_too(client):
+    liked, unliked = first(client)["id"], first(client, "white white")["id"]
+    files = {"image": ("a.jpg", jpeg(person("green", "yellow", seed=99)))}
+    answer = client.post("/v1/search", files=files, data={"like": liked, "unlike": unliked, "k": 37}).json()
+    assert (answer["query"]["like"], answer["query"]["unlike"]) == ([liked], [unliked])
+    assert {liked, unliked}.isdisjoint(hit["id"] for hit in answer["hits"])
+
+
+def test_what_the_page_loads_is_there_and_needs_no_token(client):
+    from passerby.serve.guard import OPEN
+    from passerby.serve.looking import picture_routes, selection_routes
+    from passerby.serve.parameters import FAULTS, MAX_K
+    from passerby.serve.static_files import STATIC, static_routes
+
+    page = client.get("/").text
+    for path in sorted(STATIC):
+        assert client.get(path).status_code == 200
+        assert f'"{path}"' in page
+        assert path in OPEN
+    assert {route.path for route in static_routes().routes} == STATIC
+    service = client.app.state.service
+    assert len(picture_routes(service).routes) + len(selection_routes(service).routes) == 7
+    assert 500 not in FAULTS
+    assert client.get("/v1/pictures", params={"most": MAX_K}).status_code == 200
+
+
+@pytest.mark.parametrize("wrong", [{"since": "yesterday"}, {"until": "2026-13-01"}, {"where": "camera ="}])
+def test_what_cannot_be_read_is_said_on_the_page(client, wrong):
+    page = client.get("/", params={"q": "red", **wrong})
+    assert page.status_code == 400
+    assert 'class="problem"' in page.text
+
+
+def test_the_page_groups_and_says_what_narrows_it(client):
+    page = client.get(
+        "/", params={"q": "red", "group": "track", "camera": "c2", "since": "2020-01-01T00:00", "poor": 1}
+    )
+    assert page.status_code == 200
+    for words in ("camera c2", "from 2020-01-01 00:00", "one of each track", "poor matches too"):
+        assert f">{words} <a" in page.text
+    assert client.get("/", params={"q": "red", "group": "secret"}).status_code == 422
+    several = Asking(q="a", like=tuple(f"{number:032x}" for number in range(16)))
+    assert f"{16:032x}" in several.more_like(f"{16:032x}")
+    assert f"like={0:032x}" not in several.more_like(f"{16:032x}"), "the oldest example makes room"
+    assert client.get(several.more_like(f"{16:032x}")).status_code != 422

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import zipfile
+
 import pytest
 from browser import CHROMIUM, Browser
 
 from colour_encoder import jpeg, person
 from conftest import HOSTILE
+from passerby.data.records import PersonImage
+from passerby.gallery import Sighting
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium; make test installs it where it may")
 
-NAMES = "[...document.querySelectorAll('.hit .open')].map(a => a.title)"
+NAMES = "[...document.querySelectorAll('.hit dl')].map(facts => facts.textContent)"
 
 
 @pytest.fixture(scope="module")
@@ -54,22 +60,87 @@ def test_a_query_a_filter_and_a_shared_address(page):
     page.run("document.querySelector('[name=camera][value=c2]').click()")
     page.go("document.querySelector('#filters button').click()")
     assert page.run(f"{NAMES}.length") == 12
-    assert page.run(f"{NAMES}.every(title => title.includes('camera: c2'))")
+    assert page.run(f"{NAMES}.every(facts => facts.startsWith('camerac2'))")
     shared, seen = page.run("location.href"), page.run(NAMES)
     page.open(shared)
     assert page.run(NAMES) == seen
     assert page.run("document.querySelector('[name=camera][value=c2]').checked")
 
 
-def test_a_picture_is_sent_and_kept_for_later_searches(page, tmp_path):
-    (tmp_path / "query.jpg").write_bytes(jpeg(person("green", "yellow", seed=77)))
+@pytest.mark.parametrize("way", ["choose", "drop", "paste"])
+def test_a_picture_is_sent_and_kept_for_later_searches(page, tmp_path, way):
+    encoded = jpeg(person("green", "yellow", seed=77))
+    (tmp_path / "query.jpg").write_bytes(encoded)
     page.run("window.old = true")
-    page.choose_file("#image", tmp_path / "query.jpg")
+    if way == "choose":
+        page.choose_file("#image", tmp_path / "query.jpg")
+    elif way == "drop":
+        page.drop_file(tmp_path / "query.jpg")
+    else:
+        page.paste_file(encoded)
     page.arrive()
     assert "0019_c2s1_000019.jpg" in page.run(f"{NAMES}[0]")
     assert page.run("document.querySelector('.examples img').naturalWidth") > 0
     ask(page, "green yellow")
     assert page.run("location.search.includes('picture=')"), "words are added to the picture"
+
+
+def test_why_is_shown_over_the_crop_and_word_by_word(page):
+    ask(page, "red blue")
+    page.run("document.querySelector('.hit .why').click()")
+    page.wait("document.querySelectorAll('#words button').length === 3 && !document.querySelector('#heat').hidden")
+    shape = page.run("(({width, height}) => [width, height])(document.querySelector('#heat'))")
+    assert shape[1] > shape[0] > 1
+    # How red the upper and the lower half of the map are for a word: the red channel weighed by its strength.
+    halves = """(() => { const map = document.querySelector('#heat'), half = map.height / 2 | 0;
+      const warm = (from, to) => { const p = map.getContext('2d').getImageData(0, from, map.width, to - from).data;
+        let sum = 0; for (let i = 0; i < p.length; i += 4) sum += p[i] > p[i + 2] ? p[i + 3] : -p[i + 3]; return sum; };
+      return [warm(0, half), warm(half, map.height)]; })()"""
+    page.run("document.querySelectorAll('#words button')[1].click()")
+    red = page.run(halves)
+    page.run("document.querySelectorAll('#words button')[2].click()")
+    blue = page.run(halves)
+    assert red[0] - red[1] > blue[0] - blue[1], "red is found above, blue below"
+    assert page.run("document.querySelectorAll('#words [aria-pressed=true]').length") == 1
+    crop, map_ = (page.run(f"JSON.stringify(document.querySelector('{each}').getBoundingClientRect())")
+                  for each in ("#crop", "#heat"))  # fmt: skip
+    assert crop == map_, "the map lies exactly on the picture"
+    page.press("ArrowRight")
+    page.wait(
+        "document.querySelector('#place').textContent.startsWith('2 of') && !document.querySelector('#heat').hidden"
+    )
+    page.press("w")
+    page.wait("document.querySelector('#heat').hidden && document.querySelector('#why').hidden")
+
+
+def test_the_other_pictures_of_a_passage(page, gallery, tmp_path):
+    for number in range(3):
+        file = tmp_path / f"{number}.jpg"
+        file.write_bytes(jpeg(person("green", "white", seed=900 + number)))
+        gallery.add([Sighting(PersonImage(file.name, file, None, "c1", float(number)), "c1/7")])
+    page.open(f"{page.address}/?q=green+white&where=track+%3D%3D+%22c1%2F7%22&poor=1")
+    page.run("document.querySelector('.hit .open').click()")
+    page.wait("document.querySelectorAll('#strip img').length === 3")
+    first = page.run("document.querySelector('#crop').src")
+    page.run("document.querySelector('#strip button:not([aria-current=true])').click()")
+    page.wait("document.querySelector('#crop').complete && document.querySelector('#crop').naturalWidth > 0")
+    assert page.run("document.querySelector('#crop').src") != first
+    page.press("Escape")
+    page.go("document.querySelector('.hit .track').click()")
+    assert page.run("document.querySelectorAll('.hit').length") == 2, "an example is no answer"
+
+
+def test_a_selection_is_saved_as_table_and_as_archive(page, tmp_path):
+    ask(page, "red blue")
+    ids = page.run("[...document.querySelectorAll('.hit')].slice(0, 2).map(hit => hit.dataset.id)")
+    for number in (0, 1):
+        page.run(f"document.querySelectorAll('.hit [name=id]')[{number}].click()")
+    table = page.download("document.querySelector('.bar [value=csv]').click()", tmp_path, "passerby.csv").decode()
+    assert [row["id"] for row in csv.DictReader(io.StringIO(table))] == ids
+    archive = page.download("document.querySelector('.bar [value=zip]').click()", tmp_path, "passerby.zip")
+    assert set(zipfile.ZipFile(io.BytesIO(archive)).namelist()) == {"pictures.csv", *(f"{name}.jpg" for name in ids)}
+    page.run("document.querySelector('#none').click()")
+    page.wait("document.querySelector('#chosen').textContent === '0 selected'")
 
 
 def test_more_like_this_and_not_like_this(page):
@@ -122,7 +193,7 @@ def test_strangers_words_are_shown_as_text(page):
     ask(page, f"white black {HOSTILE}")
     assert page.run("document.querySelector('#q').value") == f"white black {HOSTILE}"
     page.open(f"{page.address}/?q=white+black&poor=1")
-    at = page.run(f"{NAMES}.findIndex(title => title.includes('onerror'))")
+    at = page.run(f"{NAMES}.findIndex(facts => facts.includes('onerror'))")
     assert at >= 0
     page.run(f"document.querySelectorAll('.hit .open')[{at}].click()")
     page.wait("document.querySelector('#larger').open")
@@ -137,4 +208,9 @@ def test_a_narrow_window_needs_no_sideways_scrolling(page, tmp_path):
     assert page.run("document.documentElement.scrollWidth") <= 360
     assert not page.run("document.querySelector('#filters').open")
     page.look(tmp_path / "narrow.png", 360, 740, dark=True)
-    assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(22, 24, 27)"
+    assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(19, 21, 24)"
+    page.run("document.querySelector('.hit .why').click()")
+    page.wait("document.querySelectorAll('#words button').length === 3")
+    assert page.run("document.documentElement.scrollWidth") <= 360
+    assert page.run("document.querySelector('#larger').scrollWidth") <= 360
+    page.look(tmp_path / "why.png", 360, 740, dark=True)

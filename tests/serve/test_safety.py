@@ -9,9 +9,11 @@ import time
 
 import pytest
 
-from colour_encoder import jpeg, person
+from colour_encoder import ColourEncoder, jpeg, person
 from conftest import HOSTILE
+from passerby.data.images import decode_image
 from passerby.errors import ConfigError
+from passerby.gallery import Gallery
 from passerby.serve import Settings, create_app
 from passerby.serve.desk import BusyError, Desk, TooSlowError
 from passerby.serve.guard import MAX_BODY, OPEN
@@ -261,7 +263,8 @@ def test_what_the_parts_are_told_directly(tmp_path):
     from passerby.serve.page import moment
     from passerby.serve.tokens import Tokens
 
-    files, refused = keep_pictures(tmp_path / "new", [("../a.jpg", jpeg(person("red", "red"))), ("b", b"no picture")])
+    pictures = [("../a.jpg", jpeg(person("red", "red"))), ("b", b"no picture")]
+    files, refused = keep_pictures(tmp_path / "new", pictures, lambda encoded, name: decode_image(encoded, name=name))
     assert [file.parent for file in files] == [tmp_path / "new"]
     assert len(refused) == 1
     assert moment(0.0) == "1970-01-01 00:00:00"
@@ -275,6 +278,84 @@ def test_what_the_parts_are_told_directly(tmp_path):
     metrics.saw("GET", "/", 200, 0.02)
     assert 'passerby_request_seconds_bucket{route="/",le="0.025"} 1' in metrics.text({})
     assert 'passerby_request_seconds_bucket{route="/",le="0.01"} 0' in metrics.text({})
+
+
+# -- a real server ----------------------------------------------------------------------------------------------------
+
+
+def test_a_body_that_never_comes_holds_no_connection(gallery):
+    import socket
+
+    import uvicorn
+
+    app = create_app(gallery, Settings(timeout_s=0.3))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port), timeout=600) as slow:
+            slow.sendall(b"POST /picture HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n"
+                         b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x")  # fmt: skip
+            answer = b""
+            while part := slow.recv(4096):
+                answer += part
+            assert not answer.startswith(b"HTTP/1.1 2")
+            assert b" 500 " not in answer.split(b"\r\n")[0]
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+STOPPED = """
+import sys, threading, time
+sys.path[:0] = sys.argv[2:]
+from colour_encoder import ColourEncoder
+from passerby.gallery import Gallery
+from passerby.serve import Settings
+from passerby.serve.running import run
+
+class Slow(ColourEncoder):
+    def encode_texts(self, texts):
+        if texts == ["slow"]:
+            print("working", flush=True)
+            time.sleep(0.5)
+        return super().encode_texts(texts)
+
+with Gallery.open(sys.argv[1], Slow()) as gallery:
+    run(gallery, Settings(port=0), lambda address: print(address, flush=True))
+print("closed", flush=True)
+"""
+
+
+def test_a_term_signal_lets_what_is_being_answered_be_finished(gallery):
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    import httpx
+
+    place = gallery.address
+    gallery.close()
+    tests = str(Path(__file__).parents[1])
+    command = [sys.executable, "-c", STOPPED, place, tests]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
+        address = service.stdout.readline().strip()
+        answers = []
+        asking = threading.Thread(
+            target=lambda: answers.append(httpx.get(f"{address}v1/search?text=slow&keep_poor=1", timeout=600))
+        )
+        asking.start()
+        assert service.stdout.readline().strip() == "working"
+        service.terminate()
+        asking.join()
+        assert [answer.status_code for answer in answers] == [200]
+        assert len(answers[0].json()["hits"]) == 10
+        assert service.wait(600) == 0
+    with Gallery.open(place, ColourEncoder()) as again:
+        assert len(again) == 37, "the gallery was closed and let go"
 
 
 # -- the page's words -----------------------------------------------------------------------------------------------

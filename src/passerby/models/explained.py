@@ -1,6 +1,7 @@
 """Why a picture answers a sentence, as numbers: maps over the picture, weights of the words, patches that were taken.
 
-The record needs no torch; `passerby.models.explaining` makes it, `passerby.evaluation.explanation_sheet` draws it.
+The record needs no torch; `passerby.models.explaining` makes it of gradients, `passerby.models.occlusion` by covering
+places, and `passerby.evaluation.explanation_sheet` draws it.
 
 Axes: R rows and S columns of the picture's tokens, W words.
 """
@@ -41,6 +42,7 @@ class Explanation:
         word_relevance: how much each place adds to what each word asks for, (W, R, S).
         saliency: what the picture tower itself looks at, whatever the sentence: mechanism -> (R, S), not negative.
         selected: places that went on into the local branch, (R, S) bool; None for a model without one.
+        how: what the maps are made of, "gradient" or "occlusion".
     """
 
     sentence: str
@@ -51,12 +53,14 @@ class Explanation:
     word_relevance: np.ndarray
     saliency: Mapping[str, np.ndarray] = field(default_factory=lambda: MappingProxyType({}))
     selected: np.ndarray | None = None
+    how: str = "gradient"
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         return {
             "sentence": self.sentence,
             "score": self.score,
+            "how": self.how,
             "relevance": self.relevance.tolist(),
             "words": [
                 {"text": word.text, "start": word.start, "stop": word.stop, "weight": float(weight), "relevance": heat}

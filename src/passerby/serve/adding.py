@@ -7,12 +7,12 @@ path.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, File, Form, UploadFile
 
-from passerby.data.images import decode_image
 from passerby.data.records import PersonImage
 from passerby.errors import ConfigError, DataError
 from passerby.gallery import Sighting
@@ -41,7 +41,7 @@ def adding_routes(service: Service, folder: Path) -> APIRouter:
         pictures = [(each.filename or "picture", await each.read()) for each in image]
 
         def work() -> Added:
-            files, refused = keep_pictures(folder, pictures)
+            files, refused = keep_pictures(folder, pictures, service.decode)
             sightings = [Sighting(PersonImage(file.name, file, person, camera, time), track) for file in files]
             if not sightings:
                 return Added(added=0, already_there=0, unreadable=refused)
@@ -54,12 +54,15 @@ def adding_routes(service: Service, folder: Path) -> APIRouter:
     return routes
 
 
-def keep_pictures(folder: Path, pictures: list[tuple[str, bytes]]) -> tuple[list[Path], list[str]]:
+def keep_pictures(
+    folder: Path, pictures: list[tuple[str, bytes]], decode: Callable[[bytes, str], object]
+) -> tuple[list[Path], list[str]]:
     """Write pictures that can be decoded into a folder; say why others were left out.
 
     Args:
         folder: made when missing.
         pictures: what the client calls each, and its bytes.
+        decode: called with the bytes and a name; raises DataError where they cannot be decoded.
 
     Raises:
         DataError: the folder cannot be written.
@@ -68,7 +71,7 @@ def keep_pictures(folder: Path, pictures: list[tuple[str, bytes]]) -> tuple[list
     refused: list[str] = []
     for name, encoded in pictures:
         try:
-            decode_image(encoded, name=repr(name))
+            decode(encoded, repr(name))
         except DataError as error:
             refused.append(str(error))
             continue

@@ -1,4 +1,4 @@
-"""The routes for programs: search, look, list, add and delete under ``/v1``, health and metrics beside it.
+"""The routes for programs that search and delete, under ``/v1``, and those that tell how the service is.
 
 Each handler says what has to be done and leaves it to the desk; nothing that a client sends is a path or a URL.
 """
@@ -6,39 +6,19 @@ Each handler says what has to be done and leaves it to the desk; nothing that a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-from fastapi import APIRouter, File, Form, Path, Query, Request, UploadFile
-from fastapi.responses import PlainTextResponse, Response
+from fastapi import APIRouter, File, Form, Query, Request, UploadFile
+from fastapi.responses import PlainTextResponse
 
 from passerby.errors import ConfigError
-from passerby.gallery import Filter, Hits, Picture
+from passerby.gallery import Filter, Hits
 from passerby.gallery.where import parse_where
 from passerby.serve.faults import missing
-from passerby.serve.pictures import crop_of, selection_archive, selection_table
-from passerby.serve.schema import Answer, Asked, Deleted, Facets, Fault, Health, Known, Listing, answer_of, known_of
+from passerby.serve.parameters import MAX_K, MOST_PARTS, MOST_TEXT, NAME, Count, Group, Id, Ids, Score, Where, Word
+from passerby.serve.schema import Answer, Asked, Deleted, Health, answer_of
 from passerby.serve.service import Service
-
-MAX_K = 1_000
-_MOST_TEXT = 10_000
-_MOST_PARTS = 16
-_MOST_ARCHIVED = 200
-_NAME = r"^[0-9a-f]{32}$"
-
-Id = Annotated[str, Path(pattern=_NAME, description="A picture's id.")]
-_Word = Annotated[str, Query(max_length=_MOST_TEXT)]
-_Ids = Annotated[list[Annotated[str, Query(pattern=_NAME)]], Query(max_length=_MOST_PARTS)]
-_Where = Annotated[str | None, Query(max_length=_MOST_TEXT, description='For example camera == "c2".')]
-_K = Annotated[int, Query(ge=1, le=MAX_K, description="Number of hits.")]
-_Weight = Annotated[float, Query(ge=0, le=1, description="Share of the text where a picture is given too.")]
-_Score = Annotated[float | None, Query(ge=-1, le=1)]
-_Group = Annotated[str | None, Query(max_length=64, description="One hit for each value of this field.")]
-_JPEG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}}
-#: Statuses that any route may answer with, for the OpenAPI document.
-FAULTS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Fault} for status in (400, 401, 403, 404, 409, 411, 413, 421, 422, 429, 503)
-}
 
 
 async def search(
@@ -80,13 +60,13 @@ def search_routes(service: Service) -> APIRouter:
     @routes.get("/search", summary="Search by a sentence or by pictures of the gallery")
     async def search_by_words(
         request: Request,
-        text: Annotated[list[_Word], Query(max_length=_MOST_PARTS)] = [],  # noqa: B006  # FastAPI copies it
-        like: _Ids = [],  # noqa: B006
-        unlike: _Ids = [],  # noqa: B006
-        k: _K = 10,
-        where: _Where = None,
-        min_score: _Score = None,
-        group: _Group = None,
+        text: Annotated[list[Word], Query(max_length=MOST_PARTS)] = [],  # noqa: B006  # FastAPI copies it
+        like: Ids = [],  # noqa: B006
+        unlike: Ids = [],  # noqa: B006
+        k: Count = 10,
+        where: Where = None,
+        min_score: Score = None,
+        group: Group = None,
         keep_poor: bool = False,
     ) -> Answer:
         asked = Asked(text=text, like=like, unlike=unlike, k=k, where=where, group=group, min_score=min_score)
@@ -95,79 +75,28 @@ def search_routes(service: Service) -> APIRouter:
     @routes.post("/search", summary="Search by pictures, with a sentence or without")
     async def search_by_pictures(
         request: Request,
-        image: Annotated[list[UploadFile], File(max_length=_MOST_PARTS)],
-        text: Annotated[list[Annotated[str, Form(max_length=_MOST_TEXT)]], Form(max_length=_MOST_PARTS)] = [],  # noqa: B006
+        image: Annotated[list[UploadFile], File(max_length=MOST_PARTS)],
+        text: Annotated[list[Annotated[str, Form(max_length=MOST_TEXT)]], Form(max_length=MOST_PARTS)] = [],  # noqa: B006
+        like: Annotated[list[Annotated[str, Form(pattern=NAME)]], Form(max_length=MOST_PARTS)] = [],  # noqa: B006
+        unlike: Annotated[list[Annotated[str, Form(pattern=NAME)]], Form(max_length=MOST_PARTS)] = [],  # noqa: B006
         k: Annotated[int, Form(ge=1, le=MAX_K)] = 10,
         text_weight: Annotated[float, Form(ge=0, le=1)] = 0.5,
-        where: Annotated[str | None, Form(max_length=_MOST_TEXT)] = None,
+        where: Annotated[str | None, Form(max_length=MOST_TEXT)] = None,
         min_score: Annotated[float | None, Form(ge=-1, le=1)] = None,
         group: Annotated[str | None, Form(max_length=64)] = None,
         keep_poor: Annotated[bool, Form()] = False,
     ) -> Answer:
         names = [each.filename or "" for each in image]
-        asked = Asked(text=text, image=names, k=k, where=where, group=group, min_score=min_score)
+        asked = Asked(
+            text=text, image=names, like=like, unlike=unlike, k=k, where=where, group=group, min_score=min_score
+        )
         pictures = [await each.read() for each in image]
         return answer_of(await search(service, request, asked, pictures, text_weight, keep_poor), address, asked)
 
     @routes.get("/pictures/{name}/similar", summary="Pictures like this one")
-    async def similar(request: Request, name: Id, k: _K = 10, where: _Where = None, group: _Group = None) -> Answer:
+    async def similar(request: Request, name: Id, k: Count = 10, where: Where = None, group: Group = None) -> Answer:
         asked = Asked(like=[name], k=k, where=where, group=group)
         return answer_of(await search(service, request, asked, (), 0.5, True), address, asked)
-
-    return routes
-
-
-def picture_routes(service: Service) -> APIRouter:
-    """Looking at pictures, alone, in lists and as selections."""
-    routes = APIRouter(prefix="/v1", tags=["pictures"])
-    gallery = service.gallery
-
-    def held(name: str) -> Picture:
-        picture = gallery.picture(name)
-        if picture is None:
-            raise missing(name)
-        return picture
-
-    @routes.get("/pictures", summary="List pictures in the order of their ids")
-    async def pictures(
-        where: _Where = None,
-        after: Annotated[str, Query(pattern=r"^([0-9a-f]{32})?$", description="The last id of the page before.")] = "",
-        most: Annotated[int, Query(ge=1, le=MAX_K)] = 100,
-    ) -> Listing:
-        found = await service.desk.read(lambda: list(gallery.pictures(where, after, most)))
-        return Listing(pictures=[known_of(picture) for picture in found])
-
-    @routes.get("/pictures/{name}", summary="What is known about a picture")
-    async def picture(name: Id) -> Known:
-        return known_of(await service.desk.read(lambda: held(name)))
-
-    @routes.get("/pictures/{name}/thumbnail", response_class=Response, responses=_JPEG, summary="A small JPEG")
-    async def thumbnail(name: Id) -> Response:
-        return _picture(await service.thumbnails.read(lambda: gallery.thumbnail(held(name).id)))
-
-    @routes.get("/pictures/{name}/crop", response_class=Response, responses=_JPEG, summary="A larger JPEG")
-    async def crop(name: Id) -> Response:
-        return _picture(await service.desk.read(lambda: crop_of(gallery, held(name))))
-
-    @routes.get("/facets", summary="What there is to filter by")
-    async def facets() -> Facets:
-        return await service.desk.read(service.facets)
-
-    @routes.get("/selection", response_class=Response, summary="Chosen pictures as a CSV table or a ZIP archive")
-    async def selection(
-        name: Annotated[list[Annotated[str, Query(pattern=_NAME)]], Query(min_length=1, max_length=MAX_K, alias="id")],
-        form: Annotated[str, Query(pattern="^(csv|zip)$")] = "csv",
-    ) -> Response:
-        if form == "zip" and len(name) > _MOST_ARCHIVED:
-            raise ConfigError(f"{len(name)} pictures were chosen; an archive holds at most {_MOST_ARCHIVED}")
-
-        def work() -> bytes:
-            chosen = [held(each) for each in dict.fromkeys(name)]
-            return selection_archive(gallery, chosen) if form == "zip" else selection_table(chosen)
-
-        kind = "application/zip" if form == "zip" else "text/csv; charset=utf-8"
-        headers = {"Content-Disposition": f'attachment; filename="passerby.{form}"'}
-        return Response(await service.desk.read(work), media_type=kind, headers=headers)
 
     return routes
 
@@ -179,8 +108,8 @@ def deleting_routes(service: Service) -> APIRouter:
     @routes.delete("/pictures", summary="Erase pictures: vectors, metadata and thumbnails")
     async def delete(
         request: Request,
-        name: Annotated[list[Annotated[str, Query(pattern=_NAME)]], Query(max_length=MAX_K, alias="id")] = [],  # noqa: B006
-        where: _Where = None,
+        name: Annotated[list[Annotated[str, Query(pattern=NAME)]], Query(max_length=MAX_K, alias="id")] = [],  # noqa: B006
+        where: Where = None,
     ) -> Deleted:
         if bool(name) == bool(where):
             raise ConfigError("name what is to be deleted: either ids or a filter")
@@ -205,8 +134,3 @@ def state_routes(service: Service) -> APIRouter:
         return PlainTextResponse(service.metrics.text(now), media_type="text/plain; version=0.0.4")
 
     return routes
-
-
-def _picture(jpeg: bytes) -> Response:
-    # An id is a digest of the picture, so what it shows never changes; it may be deleted, so not for long.
-    return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=600"})

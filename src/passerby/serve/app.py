@@ -13,13 +13,16 @@ from fastapi.routing import APIRoute
 from passerby import __version__
 from passerby.gallery import Gallery
 from passerby.serve.adding import adding_routes
-from passerby.serve.api import FAULTS, deleting_routes, picture_routes, search_routes, state_routes
+from passerby.serve.api import deleting_routes, search_routes, state_routes
 from passerby.serve.explaining import explaining_routes
 from passerby.serve.faults import answer_faults
 from passerby.serve.guard import OPEN, Guard
+from passerby.serve.looking import picture_routes, selection_routes
 from passerby.serve.page import page_routes
+from passerby.serve.parameters import FAULTS
 from passerby.serve.service import Service
 from passerby.serve.settings import Settings
+from passerby.serve.static_files import static_routes
 from passerby.serve.tokens import Tokens
 
 _ABOUT = "Find people in pictures: by a sentence, by a photo, or by both."
@@ -40,8 +43,7 @@ def create_app(gallery: Gallery, settings: Settings) -> FastAPI:
         del app
         await asyncio.to_thread(service.warm)
         yield
-        service.desk.close()
-        service.thumbnails.close()
+        await asyncio.to_thread(service.close)
 
     app = FastAPI(
         title="passerby", version=__version__, description=_ABOUT, lifespan=lifespan,
@@ -50,13 +52,14 @@ def create_app(gallery: Gallery, settings: Settings) -> FastAPI:
     )  # fmt: skip
     app.state.service = service
     answer_faults(app)
-    for routes in (search_routes(service), explaining_routes(service), picture_routes(service), state_routes(service)):
-        app.include_router(routes)
+    for make in (search_routes, explaining_routes, picture_routes, selection_routes, state_routes):
+        app.include_router(make(service))
     if settings.uploads is not None:
         app.include_router(adding_routes(service, settings.uploads))
     if settings.may_delete:
         app.include_router(deleting_routes(service))
     app.include_router(page_routes(service, tokens))
+    app.include_router(static_routes())
     app.add_middleware(Guard, settings=settings, tokens=tokens, metrics=service.metrics)
     if tokens.wanted:
         _say_token(app)

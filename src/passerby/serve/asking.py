@@ -6,12 +6,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+from passerby.errors import ConfigError
 from passerby.gallery import Filter
 from passerby.gallery.where import parse_where, seconds_of
 
 #: Hits that the page shows unless it is asked for another number.
 USUAL_K = 24
-_LISTS = ("camera", "source", "like", "unlike")
+#: What the page offers to show one hit of each of.
+GROUPS = ("person", "track")
+_CHOICES = ("camera", "source")
+_LISTS = (*_CHOICES, "like", "unlike")
+#: Most examples; with one more the oldest is forgotten.
+_MOST_EXAMPLES = 16
+_WORDS = ("since", "until", "where", "group", "picture")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,7 @@ class Asking:
         since: earliest time, ISO 8601; UTC without an offset.
         until: time before which pictures were taken.
         where: a filter in its own language.
+        group: a field of which one hit each is shown, or nothing.
         k: number of hits.
         poor: whether poor matches are shown too.
     """
@@ -41,6 +49,7 @@ class Asking:
     since: str = ""
     until: str = ""
     where: str = ""
+    group: str = ""
     k: int = USUAL_K
     poor: bool = False
 
@@ -61,8 +70,8 @@ class Asking:
                 Filter.of(
                     cameras=self.camera or None,
                     sources=self.source or None,
-                    since=seconds_of(self.since) if self.since else None,
-                    until=seconds_of(self.until) if self.until else None,
+                    since=_moment(self.since, "from"),
+                    until=_moment(self.until, "until"),
                 )
             )
         if self.where.strip():
@@ -77,19 +86,32 @@ class Asking:
         """Names and values that differ from an empty search."""
         pairs = [("q", self.q)] if self.q else []
         pairs += [(name, value) for name in _LISTS for value in getattr(self, name)]
-        pairs += [(name, getattr(self, name)) for name in ("since", "until", "where", "picture") if getattr(self, name)]
+        pairs += [(name, getattr(self, name)) for name in _WORDS if getattr(self, name)]
         pairs += [("k", str(self.k))] if self.k != USUAL_K else []
         return pairs + ([("poor", "1")] if self.poor else [])
+
+    def narrowed(self) -> list[tuple[str, str]]:
+        """What narrows the search, in words, each with the address of the search without it."""
+        chosen = [(f"{name} {value}", self.without(name, value)) for name in _CHOICES for value in getattr(self, name)]
+        times = [("from", "since", self.since.replace("T", " ")), ("until", "until", self.until.replace("T", " "))]
+        others = [("where", "where", self.where), ("one of each", "group", self.group)]
+        chosen += [(f"{word} {value}", self.address(**{name: ""})) for word, name, value in (*times, *others) if value]
+        return chosen + ([("poor matches too", self.address(poor=False))] if self.poor else [])
+
+    def same_passage(self, name: str, track: str) -> str:
+        """The address of a search for the other pictures of a hit's track."""
+        quoted = track.replace("\\", "\\\\").replace('"', '\\"')
+        return Asking(like=(name,), where=f'track == "{quoted}"', poor=True).address()
 
     def more_like(self, name: str) -> str:
         """The address of this search with one more example."""
         rest = tuple(each for each in self.unlike if each != name)
-        return self.address(like=(*self._without(self.like, name), name), unlike=rest)
+        return self.address(like=(*self._without(self.like, name), name)[-_MOST_EXAMPLES:], unlike=rest)
 
     def not_like(self, name: str) -> str:
         """The address of this search with one more counter-example."""
         rest = tuple(each for each in self.like if each != name)
-        return self.address(unlike=(*self._without(self.unlike, name), name), like=rest)
+        return self.address(unlike=(*self._without(self.unlike, name), name)[-_MOST_EXAMPLES:], like=rest)
 
     def without(self, field: str, value: str) -> str:
         """The address of this search without one value of a field."""
@@ -98,6 +120,13 @@ class Asking:
     @staticmethod
     def _without(values: tuple[str, ...], value: str) -> tuple[str, ...]:
         return tuple(each for each in values if each != value)
+
+
+def _moment(text: str, name: str) -> float | None:
+    try:
+        return seconds_of(text) if text else None
+    except ValueError as error:
+        raise ConfigError(f"{name!r} is {text!r}; expected a time such as 2026-11-20 08:00") from error
 
 
 def with_picture(query: str, picture: str) -> str:

@@ -1,46 +1,51 @@
-"""Why a picture answers a sentence: the weights of the words, and the places of the picture as a drawing."""
+"""Why a picture answers a sentence: weights of the words and places of the picture, as numbers and as a drawing.
+
+Where torch runs the model, gradients tell; elsewhere places are covered one by one, which every engine can do.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Path, Query
+import numpy as np
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from passerby.data.images import decode_image
+from passerby.data.images import decode_image, resize_image
 from passerby.errors import ConfigError
+from passerby.models.occlusion import explain_by_occlusion
+from passerby.retriever import Retriever
 from passerby.serve.faults import missing
+from passerby.serve.parameters import Id
 from passerby.serve.pictures import crop_of
 from passerby.serve.schema import Explained, WordWeight
 from passerby.serve.service import Service
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from passerby.models.explained import Explanation
 
 _LONGEST_TEXT = 2_000
-_Id = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="A picture's id.")]
+_DIGITS = 5
 _Text = Annotated[str, Query(min_length=1, max_length=_LONGEST_TEXT, description="The sentence.")]
 
 
 def explaining_routes(service: Service) -> APIRouter:
-    """Explaining, which needs torch and the model's weights; without them it is refused with what is missing."""
+    """Explaining a hit."""
     routes = APIRouter(prefix="/v1", tags=["search"])
 
-    @routes.get("/pictures/{name}/explanation", summary="Which words of a sentence decided a score")
-    async def explanation(name: _Id, text: _Text) -> Explained:
+    @routes.get("/pictures/{name}/explanation", summary="Which words and which places decided a score")
+    async def explanation(name: Id, text: _Text) -> Explained:
         found, _ = await service.desk.read(lambda: _explained(service, name, text))
         words = [
-            WordWeight(word=word.text, weight=float(weight))
-            for word, weight in zip(found.words, found.weights, strict=True)
+            WordWeight(word=word.text, weight=float(weight), relevance=_rounded(heat))
+            for word, weight, heat in zip(found.words, found.weights, found.word_relevance, strict=True)
         ]
-        return Explained(text=text, score=found.score, words=words)
+        heat = _rounded(found.relevance)
+        return Explained(text=text, score=found.score, how=found.how, relevance=heat, words=words)
 
-    @routes.get("/pictures/{name}/explanation.png", response_class=Response, summary="Which places decided it, drawn")
-    async def drawing(name: _Id, text: _Text) -> Response:
+    @routes.get("/pictures/{name}/explanation.png", response_class=Response, summary="The same, drawn")
+    async def drawing(name: Id, text: _Text) -> Response:
         return Response(await service.desk.read(lambda: _drawn(service, name, text)), media_type="image/png")
 
     return routes
@@ -50,11 +55,19 @@ def _explained(service: Service, name: str, text: str) -> tuple[Explanation, np.
     picture = service.gallery.picture(name)
     if picture is None:
         raise missing(name)
-    explain = getattr(service.gallery.model, "explain", None)
-    if explain is None:
-        raise ConfigError("the model of this gallery cannot explain its scores; passerby's own models can")
+    if not text.strip():
+        raise ConfigError("the sentence is empty; describe the person in a few words")
+    model = service.gallery.model
     pixels = decode_image(crop_of(service.gallery, picture), name=f"the picture {name}")
-    return cast("Callable[[np.ndarray, str], Explanation]", explain)(pixels, text), pixels
+    if not isinstance(model, Retriever):
+        return explain_by_occlusion(model, resize_image(pixels, model.preprocessing.image_size), text), pixels
+    # Loading torch only for this would take seconds and a gigabyte; where it runs the model it is there already.
+    how = "gradient" if model.runtime.name == "torch" else "occlusion"
+    return model.explain(pixels, text, how), pixels
+
+
+def _rounded(heat: np.ndarray) -> list[list[float]]:
+    return np.round(heat.astype(np.float64), _DIGITS).tolist()
 
 
 def _drawn(service: Service, name: str, text: str) -> bytes:

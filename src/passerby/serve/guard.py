@@ -19,12 +19,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from passerby.serve.faults import fault
 from passerby.serve.metrics import Metrics
 from passerby.serve.settings import Settings, is_loopback
+from passerby.serve.static_files import STATIC
 from passerby.serve.tokens import Tokens
 
 #: Largest body of a request in bytes: one picture of 20 MB and what a form writes around it.
 MAX_BODY = 21_000_000
 #: Paths that answer without a token: none of them says anything about the gallery.
-OPEN = frozenset({"/health", "/login", "/static/icon.svg", "/static/page.css", "/static/page.js"})
+OPEN = frozenset({"/health", "/login"}) | STATIC
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _POLICY = (
     "default-src 'none'; img-src 'self' blob:; style-src 'self'; script-src 'self'; connect-src 'self'; "

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 from datetime import UTC, datetime
 from functools import cache
-from importlib.resources import files
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, HTTPException, Query, Request, UploadFile
@@ -17,25 +16,26 @@ from PIL import Image
 
 from passerby.errors import ConfigError, MissingExtraError, PasserbyError
 from passerby.gallery import Hit, Hits, Picture
-from passerby.serve.api import MAX_K, search
-from passerby.serve.asking import USUAL_K, Asking, with_picture
+from passerby.serve.api import search
+from passerby.serve.asking import GROUPS, USUAL_K, Asking, with_picture
 from passerby.serve.faults import RETRY_AFTER_S, status_of
+from passerby.serve.parameters import MAX_K, MOST_PARTS, MOST_TEXT, NAME
 from passerby.serve.schema import Asked, Facets, printable
 from passerby.serve.service import Service
 from passerby.serve.tokens import COOKIE, Tokens
 
 _HERE = "passerby.serve"
-_MOST_TEXT = 10_000
 _MOST_CHOSEN = 50
+_SHOWN_AT_FIRST = 12
 _FORGOTTEN = "the picture that this address names has been forgotten; send it again"
-_Text = Annotated[str, Query(max_length=_MOST_TEXT)]
+_Text = Annotated[str, Query(max_length=MOST_TEXT)]
 _Texts = Annotated[list[_Text], Query(max_length=_MOST_CHOSEN)]
-_Ids = Annotated[list[Annotated[str, Query(pattern=r"^[0-9a-f]{32}$")]], Query(max_length=16)]
+_Ids = Annotated[list[Annotated[str, Query(pattern=NAME)]], Query(max_length=MOST_PARTS)]
 _HTML: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {}}}}
 
 
 def page_routes(service: Service, tokens: Tokens) -> APIRouter:
-    """The page, what it loads, and the door to it where a token is needed."""
+    """The page, the pictures that are sent through it, and the door to it where a token is needed."""
     routes = APIRouter(tags=["page"])
 
     @routes.get("/", response_class=HTMLResponse, summary="The search page")
@@ -50,11 +50,12 @@ def page_routes(service: Service, tokens: Tokens) -> APIRouter:
         since: Annotated[str, Query(max_length=64)] = "",
         until: Annotated[str, Query(max_length=64)] = "",
         where: _Text = "",
+        group: Annotated[str, Query(pattern=f"^({'|'.join(GROUPS)})?$")] = "",
         k: Annotated[int, Query(ge=1, le=MAX_K)] = USUAL_K,
         poor: bool = False,
     ) -> HTMLResponse:
         asking = Asking(
-            q, picture, tuple(like), tuple(unlike), tuple(camera), tuple(source), since, until, where, k, poor
+            q, picture, tuple(like), tuple(unlike), tuple(camera), tuple(source), since, until, where, group, k, poor
         )
         return await _answer(service, request, asking)
 
@@ -91,39 +92,28 @@ def page_routes(service: Service, tokens: Tokens) -> APIRouter:
         answer.set_cookie(COOKIE, tokens.cookie(), httponly=True, samesite="lax", secure=secure)
         return answer
 
-    @routes.get("/static/page.css", response_class=Response, summary="The page's style")
-    async def style() -> Response:
-        return _static("page.css", "text/css")
-
-    @routes.get("/static/icon.svg", response_class=Response, summary="The page's icon")
-    async def icon() -> Response:
-        return _static("icon.svg", "image/svg+xml")
-
-    @routes.get("/static/page.js", response_class=Response, summary="The page's script")
-    async def script() -> Response:
-        return _static("page.js", "text/javascript")
-
     return routes
 
 
 async def _answer(
     service: Service, request: Request, asking: Asking, problem: PasserbyError | None = None
 ) -> HTMLResponse:
-    hits, warnings, facets = Hits(), [], Facets(fields={}, times=None, metadata_fields=[])
+    hits, warnings, some, facets = Hits(), [], [], Facets(fields={}, times=None, metadata_fields=[])
     try:
         if problem is not None:
             raise problem
         facets = await service.desk.read(service.facets)
         hits, warnings = await _found(service, request, asking)
+        if not asking.is_question:
+            some = await service.desk.read(lambda: list(service.gallery.pictures(most=_SHOWN_AT_FIRST)))
     except (PasserbyError, HTTPException) as error:
         problem = error if isinstance(error, PasserbyError) else ConfigError(error.detail)
     status = 200 if problem is None else status_of(problem)
     page = _templates().get_template("page.html").render(
-        asking=asking, hits=hits, warnings=warnings, problem=problem and printable(str(problem)), facets=facets,
-        times=[moment(each) for each in facets.times or ()], pictures=len(service.gallery), usual_k=USUAL_K,
-        largest_k=MAX_K, explains=hasattr(service.gallery.model, "explain"),
-        may_delete=service.settings.may_delete, details=details, text=printable,
-        milliseconds=round(1000 * sum(hits.seconds.values())),
+        asking=asking, hits=hits, some=some, warnings=warnings, problem=problem and printable(str(problem)),
+        facets=facets, times=[moment(each) for each in facets.times or ()], pictures=len(service.gallery),
+        usual_k=USUAL_K, largest_k=MAX_K, groups=GROUPS, may_delete=service.settings.may_delete, details=details,
+        glance=glance, text=printable, milliseconds=round(1000 * sum(hits.seconds.values())),
     )  # fmt: skip
     headers = {"Retry-After": str(RETRY_AFTER_S)} if status in (429, 503) else None
     return HTMLResponse(page, status, headers)
@@ -138,7 +128,10 @@ async def _found(service: Service, request: Request, asking: Asking) -> tuple[Hi
     if pixels is None and not (asking.q.strip() or asking.like):
         return Hits(), warnings
     text = [asking.q] if asking.q.strip() else []
-    asked = Asked(text=text, like=list(asking.like), unlike=list(asking.unlike), k=asking.k, where=asking.where or None)
+    asked = Asked(
+        text=text, like=list(asking.like), unlike=list(asking.unlike), k=asking.k, where=asking.where or None,
+        group=asking.group or None,
+    )  # fmt: skip
     hits = await search(service, request, asked, [] if pixels is None else [pixels], 0.5, asking.poor, where)
     return hits, [*warnings, *hits.warnings]
 
@@ -152,10 +145,16 @@ def details(hit: Hit) -> list[tuple[str, str]]:
     return [(name, printable(str(value))) for name, value in facts if value is not None]
 
 
-def moment(seconds: float) -> str:
+def glance(hit: Hit) -> str:
+    """Camera and time of a hit in one short line, without the year."""
+    time = None if hit.time is None else moment(hit.time, "%d %b %H:%M")
+    return " · ".join(printable(part) for part in (hit.camera, time) if part)
+
+
+def moment(seconds: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
     """A time as people read it, in UTC; the number itself where no calendar reaches."""
     try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        return datetime.fromtimestamp(seconds, UTC).strftime(form)
     except (ValueError, OverflowError, OSError):
         return f"{seconds:g}"
 
@@ -168,9 +167,3 @@ def _templates() -> Any:
         raise MissingExtraError("jinja2", "serve", "the search page") from error
     loader = PackageLoader(_HERE, "templates")
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-
-
-@cache
-def _static(name: str, kind: str) -> Response:
-    content = files(_HERE).joinpath("static", name).read_bytes()
-    return Response(content, media_type=kind, headers={"Cache-Control": "private, max-age=60"})

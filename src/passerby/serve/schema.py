@@ -82,13 +82,16 @@ class WordWeight(Record):
 
     word: str
     weight: float = Field(description="How much the score falls without the word.")
+    relevance: list[list[float]] = Field(description="What each place of the picture adds for the word, by rows.")
 
 
 class Explained(Record):
-    """Which words decided a score."""
+    """Which words and which places decided a score."""
 
     text: str
     score: float
+    how: str = Field(description="What the maps are made of: gradient or occlusion.")
+    relevance: list[list[float]] = Field(description="What each place of the picture adds for the sentence, by rows.")
     words: list[WordWeight]
 
 

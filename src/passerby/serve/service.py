@@ -72,9 +72,14 @@ class Service:
         """(H, W, 3) uint8 pixels of a picture that somebody sent, not much larger than the model reads them.
 
         Raises:
-            DataError: it cannot be decoded, or is larger than the caps.
+            DataError: it cannot be decoded, is larger than the caps, or takes too much time or memory.
         """
-        return decode_image(encoded, at_least=self.gallery.model.preprocessing.image_size, name=name)
+        return decode_image(encoded, self.gallery.model.preprocessing.image_size, name)
+
+    def close(self) -> None:
+        """Finish what is being worked on and take nothing more; the gallery stays open."""
+        self.desk.close()
+        self.thumbnails.close()
 
     def remember(self, pixels: np.ndarray) -> str:
         """Keep a picture in memory for later searches; return a name that nobody can guess."""

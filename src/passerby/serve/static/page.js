@@ -1,4 +1,4 @@
-// The page works without this script; it adds dropping and pasting pictures, the larger view, keys and deleting.
+// The page works without this script; it adds dropping and pasting pictures, the selection, keys and deleting.
 "use strict";
 {
   const find = (what, inside = document) => inside.querySelector(what);
@@ -25,47 +25,43 @@
   input.addEventListener("change", send);
   document.addEventListener("paste", (event) => take(event.clipboardData.files));
   const sheet = find("#drop");
-  document.addEventListener("dragover", (event) => { event.preventDefault(); sheet.hidden = false; });
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    sheet.hidden = !event.dataTransfer.types.includes("Files");
+  });
   document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) sheet.hidden = true; });
-  document.addEventListener("drop", (event) => { event.preventDefault(); sheet.hidden = true; take(event.dataTransfer.files); });
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    sheet.hidden = true;
+    take(event.dataTransfer.files);
+  });
 
   // Empty fields would only make the address of a search longer.
   ask.addEventListener("formdata", (event) => {
-    for (const name of ["q", "since", "until", "where"]) if (!event.formData.get(name)) event.formData.delete(name);
+    for (const name of ["q", "since", "until", "where", "group"]) {
+      if (!event.formData.get(name)) event.formData.delete(name);
+    }
   });
 
   // -- filters lie open where there is room for them
-  const filters = find("#filters");
-  if (matchMedia("(min-width: 46.01rem)").matches) filters.open = true;
-
-  // -- the larger view
-  const larger = find("#larger");
-  const open = (hit) => {
-    find("#crop").src = find(".open", hit).href;
-    find("#facts").replaceChildren(...all("dl > *", hit).map((each) => each.cloneNode(true)));
-    find("#acts").replaceChildren(...all(".acts a", hit).map((each) => each.cloneNode(true)));
-    larger.showModal();
-  };
-  larger.addEventListener("click", (event) => { if (event.target === larger) larger.close(); });
-  const hits = all(".hit");
-  for (const hit of hits) {
-    find(".open", hit).addEventListener("click", (event) => {
-      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
-      event.preventDefault();
-      open(hit);
-    });
-  }
+  if (matchMedia("(min-width: 46.01rem)").matches) find("#filters").open = true;
 
   // -- the selection
-  const chosen = () => all(".hit :checked").map((box) => box.value);
+  const hits = all(".hit");
+  const chosen = () => all(".pick :checked").map((box) => box.value);
   const selection = find("#selection");
   const count = () => { find("#chosen").textContent = `${chosen().length} selected`; };
-  if (selection) { selection.addEventListener("change", count); count(); }
+  if (selection) {
+    selection.addEventListener("change", count);
+    selection.addEventListener("reset", () => setTimeout(count));
+    count();
+  }
   const erase = find("#delete");
   if (erase) erase.addEventListener("click", async () => {
     const ids = chosen();
     if (!ids.length || !confirm(`Erase ${ids.length} picture(s) from the gallery? The picture files stay.`)) return;
-    const answer = await fetch("/v1/pictures?" + new URLSearchParams(ids.map((id) => ["id", id])), { method: "DELETE" });
+    const named = new URLSearchParams(ids.map((id) => ["id", id]));
+    const answer = await fetch("/v1/pictures?" + named, { method: "DELETE" });
     if (answer.ok) { location.reload(); return; }
     alert((await answer.json()).error.message);
   });
@@ -74,15 +70,18 @@
   const step = (key) => {
     const at = hits.indexOf(document.activeElement.closest?.(".hit"));
     if (at < 0) return 0;
-    const top = hits[0].offsetTop;
-    const row = hits.filter((hit) => hit.offsetTop === top).length;
+    const row = hits.filter((hit) => hit.offsetTop === hits[0].offsetTop).length;
     return at + { ArrowRight: 1, ArrowLeft: -1, ArrowDown: row, ArrowUp: -row }[key];
   };
+  const letters = { m: ".more", n: ".not", w: ".why", x: "[name=id]" };
   document.addEventListener("keydown", (event) => {
-    const typing = event.target.matches("input:not([type=checkbox]), textarea");
-    if (event.ctrlKey || event.metaKey || event.altKey || larger.open) return;
+    const typing = event.target.matches("input:not([type=checkbox]), select, textarea");
+    if (event.ctrlKey || event.metaKey || event.altKey || find("#larger").open) return;
     if (typing) {
-      if (event.target.id === "q" && event.key === "ArrowDown" && hits.length) { event.preventDefault(); find(".open", hits[0]).focus(); }
+      if (event.target.id === "q" && event.key === "ArrowDown" && hits.length) {
+        event.preventDefault();
+        find(".open", hits[0]).focus();
+      }
       return;
     }
     const hit = document.activeElement.closest?.(".hit");
@@ -90,8 +89,6 @@
     else if (event.key.startsWith("Arrow") && hits.length) {
       const next = hits[step(event.key)];
       if (next) { event.preventDefault(); find(".open", next).focus(); }
-    } else if (hit && event.key === "m") find(".more", hit).click();
-    else if (hit && event.key === "n") find(".not", hit).click();
-    else if (hit && event.key === "x") find("[name=id]", hit).click();
+    } else if (hit && event.key in letters) find(letters[event.key], hit)?.click();
   });
 }
