@@ -20,6 +20,7 @@ from colour_encoder import ColourEncoder, person, write_people
 from passerby.data.images import decode_image
 from passerby.errors import DataError, PasserbyError
 from passerby.gallery import Gallery, edge
+from passerby.gallery.lock import LOCKS
 
 
 def damaged(whole, chance):
@@ -59,7 +60,7 @@ def of_gallery(folder, count, seed, indexed):
     with Gallery.create(place, ColourEncoder()) as gallery:
         gallery.add(folder / "people")
     before, _ = answers(place)
-    files = sorted(path for path in place.rglob("*") if path.is_file() and path.name != "lock")
+    files = sorted(path for path in place.rglob("*") if path.is_file() and path.name not in LOCKS)
     groups: dict[str, list[Path]] = {}
     for path in files:
         kind = "edge" if "edge" in path.relative_to(place).parts else path.suffix

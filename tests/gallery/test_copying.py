@@ -15,6 +15,7 @@ from passerby.errors import DataError, GalleryError
 from passerby.gallery import Gallery, copying, local
 from passerby.gallery.copying import copy_rows, verify_copy
 from passerby.gallery.decoding import Decoder, decode_picture
+from passerby.gallery.lock import LOCKS
 from passerby.gallery.snapshots import copy_folder
 from passerby.gallery.store import exists
 
@@ -95,7 +96,7 @@ def test_a_snapshot_is_the_folder_of_that_moment(places, people, tmp_path, monke
     assert copy_folder(tmp_path / "edge", tmp_path / "snapshot") == 30
     same = {path.relative_to(tmp_path / "edge"): raw for path, raw in all_bytes(tmp_path / "edge").items()}
     copied = {path.relative_to(tmp_path / "snapshot"): raw for path, raw in all_bytes(tmp_path / "snapshot").items()}
-    assert copied == {path: raw for path, raw in same.items() if path.name != "lock"}
+    assert copied == {path: raw for path, raw in same.items() if path.name not in LOCKS}
     with pytest.raises(GalleryError, match="exists and is not an empty folder"):
         copy_folder(tmp_path / "edge", tmp_path / "snapshot")
     with Gallery.open(places["edge"], ColourEncoder()) as gallery, gallery.store.writing():

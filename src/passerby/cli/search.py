@@ -48,6 +48,12 @@ def search(
         str | None, typer.Option(help="One hit for each value of a field, such as person or track.")
     ] = None,
     min_score: Annotated[float | None, typer.Option(help="Lowest score of a hit, -1 to 1.")] = None,
+    rerank: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STAGE", help="Order the best hits anew: k-reciprocal, cross or context:CHECKPOINT, with options."
+        ),
+    ] = None,
     keep_poor: Annotated[
         bool, typer.Option("--keep-poor", help="Answer also where not even the best picture is a match.")
     ] = False,
@@ -56,12 +62,15 @@ def search(
 ) -> None:
     """Find people in a gallery by a sentence, by a picture, or by both; a running service of the gallery is asked."""
     from passerby.cli.served import gallery_or_service
+    from passerby.gallery import Gallery
 
     if not text and not image and not like:
         raise typer.BadParameter("give a text, --image, --like or several of them", param_hint="TEXT")
     # What the model could not read of the query is part of the answer; once is enough.
     logging.getLogger("passerby.retriever").setLevel(logging.ERROR)
-    with gallery_or_service(gallery) as people:
+    # A service takes no paths from anybody, and its interface for programs asks either by pictures or by examples.
+    alone = rerank is not None or bool(image and (like or unlike))
+    with Gallery.open(gallery) if alone else gallery_or_service(gallery) as people:
         hits = people.search(
             text,
             image,
@@ -73,6 +82,7 @@ def search(
             min_score=min_score,
             group=group,
             keep_poor=keep_poor,
+            **({"reranker": rerank} if isinstance(people, Gallery) else {}),
         )
         if grid is not None:
             _draw(people, hits, text or [], image or [], grid)
@@ -81,6 +91,7 @@ def search(
     if as_json:
         query = {"text": text or [], "image": [str(path) for path in image or []], "like": like or [], "k": k}
         query |= {"unlike": unlike or [], "where": where, "group": group, "min_score": min_score}
+        query |= {} if rerank is None else {"rerank": rerank}
         seconds = {stage: round(spent, 4) for stage, spent in hits.seconds.items()}
         answer = {"gallery": gallery, "query": query, "seconds": seconds, "warnings": hits.warnings, "band": hits.band}
         typer.echo(json.dumps(answer | {"hits": [hit.to_dict() for hit in hits]}, indent=2))

@@ -50,10 +50,10 @@ class Served:
         self._service = service
 
     def is_up(self) -> bool:
-        """Whether the service answers; one that is just stopping does not."""
+        """Whether connections are taken; a service that is just stopping takes none."""
         try:
             return self._once("GET", "/health", b"", {})[0] == http.client.OK
-        except (OSError, http.client.HTTPException):
+        except (ConnectionError, http.client.HTTPException):
             return False
 
     def search(
@@ -114,9 +114,8 @@ class Served:
             try:
                 status, answer = self._once(method, path, body, headers)
             except (OSError, http.client.HTTPException) as error:
-                raise self._failed(
-                    f"does not answer ({error or type(error).__name__}); stop it and try again"
-                ) from error
+                reason = str(error) or type(error).__name__
+                raise self._failed(f"does not answer ({reason}); stop it and try again") from error
             if status not in _BUSY or attempt == _TRIES - 1:
                 break
             time.sleep(_RETRY_AFTER_S)

@@ -102,8 +102,29 @@ def decode_image(source: ImageSource, at_least: tuple[int, int] | None = None, n
     encoded = source if isinstance(source, bytes) else read_image_file(source)
     if len(encoded) > MAX_FILE_BYTES:
         raise _too_large(label, f"{len(encoded) / 1e6:.0f} MB", f"{MAX_FILE_BYTES // 1_000_000} MB")
-    with _open(encoded, label) as image:
+    with open_image(encoded, label) as image:
         return _decode(image, at_least, label, draft=True)
+
+
+def open_image(encoded: bytes, label: str) -> Image.Image:
+    """Open a picture of the formats that are read here; no pixel of it is decoded.
+
+    Args:
+        encoded: the bytes of a picture file.
+        label: what errors call the picture.
+
+    Raises:
+        DataError: it is no such picture, or its header cannot be read.
+    """
+    try:
+        return Image.open(io.BytesIO(encoded), formats=_FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(label, "far too many pixels", f"{MAX_PIXELS // 1_000_000} megapixels") from error
+    except Image.UnidentifiedImageError as error:
+        found = _describe(encoded)
+        raise DataError(f"{label} is {found}; {_EXPECTED}; remove it or convert it") from error
+    except Exception as error:  # a decoder may raise anything on bytes that were made to break it
+        raise _damaged(label, error) from error
 
 
 def resize_image(pixels: np.ndarray, size: tuple[int, int], interpolation: str = "bilinear") -> np.ndarray:
@@ -127,18 +148,6 @@ def resize_image(pixels: np.ndarray, size: tuple[int, int], interpolation: str =
     if pixels.shape[:2] == (height, width):
         return pixels
     return np.array(Image.fromarray(pixels).resize((width, height), _RESAMPLING[interpolation]))
-
-
-def _open(encoded: bytes, label: str) -> Image.Image:
-    try:
-        return Image.open(io.BytesIO(encoded), formats=_FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(label, "far too many pixels", f"{MAX_PIXELS // 1_000_000} megapixels") from error
-    except Image.UnidentifiedImageError as error:
-        found = _describe(encoded)
-        raise DataError(f"{label} is {found}; {_EXPECTED}; remove it or convert it") from error
-    except Exception as error:  # a decoder may raise anything on bytes that were made to break it
-        raise _damaged(label, error) from error
 
 
 def _decode(image: Image.Image, at_least: tuple[int, int] | None, label: str, *, draft: bool) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Decoding pictures for an index, in worker processes where there are many.
 
-They use all cores, and a file that brings a decoder down takes a worker with it and not the run.
+They use all cores, and a file that brings a decoder down takes a worker with it and not the run. What no header
+promises to be cheap is decoded under limits of time and memory besides.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 
-from passerby.data.images import decode_image
+from passerby.data.untrusted import decode_untrusted
 from passerby.errors import DataError
 from passerby.gallery.thumbnails import make_thumbnail
 
@@ -90,5 +91,5 @@ def decode_picture(encoded: bytes, at_least: tuple[int, int], name: str) -> tupl
     Raises:
         DataError: the picture cannot be decoded.
     """
-    pixels = decode_image(encoded, at_least=at_least, name=name)
+    pixels = decode_untrusted(encoded, at_least, name)
     return pixels, make_thumbnail(pixels)

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from passerby.data.images import ImageSource
-from passerby.errors import ConfigError, GalleryError
+from passerby.errors import GalleryError
 from passerby.gallery.calibration import Calibration
 from passerby.gallery.filters import Filter
 from passerby.gallery.indexing import Indexing
 from passerby.gallery.manifest import Manifest
 from passerby.gallery.query import Query
 from passerby.gallery.records import AddReport, Encoder, GalleryInfo, Hits, Picture, Progress, Reranker
-from passerby.gallery.searching import Searching, check_k, check_vector
+from passerby.gallery.reranking import find_reranker
+from passerby.gallery.searching import Searching, check_id, check_k, check_vector, is_id
 from passerby.gallery.sources import Source, find_pictures
 from passerby.gallery.store import ENGINES, SERVER, Store, parse_address
 from passerby.gallery.where import parse_where
@@ -43,6 +44,7 @@ class Gallery:
         self._store = store
         self._encoder = model
         self._calibration = Calibration(store)
+        self._stages: dict[str, Reranker] = {}
 
     @classmethod
     def create(cls, address: Path | str, model: Encoder | str) -> Self:
@@ -159,7 +161,7 @@ class Gallery:
         where: Filter | str | None = None,
         min_score: float | None = None,
         group: str | None = None,
-        reranker: Reranker | None = None,
+        reranker: Reranker | str | None = None,
         keep_poor: bool = False,
     ) -> Hits:
         """Find the pictures nearest to sentences, to pictures, to pictures of the gallery, or to all of them.
@@ -175,7 +177,7 @@ class Gallery:
             where: which pictures may be found, a `Filter` or its text.
             min_score: lowest cosine of a hit, -1 to 1.
             group: a field, such as "person" or "track", of which each value is answered by its best picture only.
-            reranker: a second stage over the best candidates.
+            reranker: a second stage over the best candidates, or its name (`passerby.gallery.reranking.find_reranker`).
             keep_poor: answer also where not even the best picture is a match by what this gallery gives to
                 sentences about nobody; otherwise the answer is then empty, and a warning says so.
 
@@ -196,17 +198,18 @@ class Gallery:
         where: Filter | str | None = None,
         min_score: float | None = None,
         group: str | None = None,
-        reranker: Reranker | None = None,
+        reranker: Reranker | str | None = None,
         keep_poor: bool = False,
     ) -> list[Hits]:
         """Answer several queries with the same settings, which are those of `search`."""
         check_k(k)
         where = parse_where(where) if isinstance(where, str) else where
         for name in (name for query in queries for name in (*query.like, *query.unlike)):
-            _check_id(name)
+            check_id(name)
         self._check_not_empty()
+        stage = self._stage(reranker) if isinstance(reranker, str) else reranker
         searching = Searching(self._store, lambda: self.model, self._calibration.bands(lambda: self.model))
-        return [searching.answer(query, k, where, min_score, group, reranker, keep_poor) for query in queries]
+        return [searching.answer(query, k, where, min_score, group, stage, keep_poor) for query in queries]
 
     def search_vector(self, query: np.ndarray, k: int = 10, where: Filter | str | None = None) -> Hits:
         """Find the pictures nearest to a vector of the model's space, good matches or not.
@@ -251,7 +254,7 @@ class Gallery:
         if not isinstance(chosen, Filter):
             wanted = list(dict.fromkeys([chosen] if isinstance(chosen, str) else chosen))
             for name in wanted:
-                _check_id(name)
+                check_id(name)
         with self._store.writing():
             held = self._store.ids(chosen) if isinstance(chosen, Filter) else list(self._store.get(wanted))
             if held:
@@ -302,7 +305,7 @@ class Gallery:
 
     def picture(self, name: str) -> Picture | None:
         """What is known about a picture, or None where the gallery does not hold it."""
-        return self._store.get([name]).get(name) if _is_id(name) else None
+        return self._store.get([name]).get(name) if is_id(name) else None
 
     def thumbnail(self, name: str) -> bytes:
         """A small JPEG of a picture, checked.
@@ -310,7 +313,7 @@ class Gallery:
         Raises:
             GalleryError: the gallery does not hold the picture, or its thumbnail is damaged.
         """
-        _check_id(name)
+        check_id(name)
         return self._store.thumbnail(name)
 
     def info(self) -> GalleryInfo:
@@ -353,6 +356,11 @@ class Gallery:
         """Release the files and let other processes in; a closed gallery cannot be used any more."""
         self._store.close()
 
+    def _stage(self, text: str) -> Reranker:
+        if text not in self._stages:  # it may hold a model
+            self._stages[text] = find_reranker(text, lambda: self.model, self.thumbnail)
+        return self._stages[text]
+
     def _check_not_empty(self) -> None:
         if not len(self):
             raise GalleryError(
@@ -375,15 +383,6 @@ def _load(model: str) -> Encoder:
     from passerby.retriever import load
 
     return load(model)
-
-
-def _is_id(name: str) -> bool:
-    return len(name) == 32 and not set(name) - set("0123456789abcdef")
-
-
-def _check_id(name: str) -> None:
-    if not _is_id(name):
-        raise ConfigError(f"{name!r} is no picture id; expected 32 hexadecimal digits, as searches print them")
 
 
 def _check_fingerprint(store: Store, encoder: Encoder) -> None:

@@ -126,6 +126,21 @@ def check_k(k: int) -> None:
         raise ConfigError(f"k is {k}; expected 1 to {MAX_K}")
 
 
+def is_id(name: str) -> bool:
+    """Whether a text could be a picture's id."""
+    return len(name) == 32 and not set(name) - set("0123456789abcdef")
+
+
+def check_id(name: str) -> None:
+    """Refuse what cannot be a picture's id.
+
+    Raises:
+        ConfigError: it is not 32 hexadecimal digits.
+    """
+    if not is_id(name):
+        raise ConfigError(f"{name!r} is no picture id; expected 32 hexadecimal digits, as searches print them")
+
+
 def check_vector(query: np.ndarray, dim: int) -> np.ndarray:
     """A query vector scaled to length one.
 
