@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from study_tables import context_study
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 #: Blocks that a person writes; they are left as they are.
@@ -424,6 +426,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "ingest": ingesting,
     "surviving": surviving,
     "context": context,
+    "context-study": context_study,
     "reranking": reranking,
 }
 

@@ -265,7 +265,8 @@ def test_the_version_has_its_entry():
     assert f"## {passerby.__version__}" in TEXTS[ROOT / "CHANGELOG.md"]
 
 
-def test_figures_are_those_of_the_files():
+def test_figures_are_those_of_the_files(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")  # where tables.py finds study_tables.py
     specification = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks" / "tables.py")
     tables = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(tables)
