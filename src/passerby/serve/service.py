@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from passerby.data.images import decode_image
+from passerby.data.untrusted import decode_untrusted
 from passerby.gallery import Gallery
 from passerby.serve.desk import Desk
 from passerby.serve.metrics import Metrics
@@ -74,7 +74,7 @@ class Service:
         Raises:
             DataError: it cannot be decoded, is larger than the caps, or takes too much time or memory.
         """
-        return decode_image(encoded, self.gallery.model.preprocessing.image_size, name)
+        return decode_untrusted(encoded, self.gallery.model.preprocessing.image_size, name)
 
     def close(self) -> None:
         """Finish what is being worked on and take nothing more; the gallery stays open."""
