@@ -79,20 +79,20 @@ LIGHTS: MappingProxyType[str, Light] = MappingProxyType(
 )
 
 
-_CHANNEL = np.array([0, 256, 512], dtype=np.int16)  # where each channel's table begins in the response
+_GRAIN = 512  # rows and columns of the tile of noise
 
 
 @cache
-def _response(camera: int, light: str) -> np.ndarray:
-    """From scene value to camera value: (3 * 256,) int16, red, green, blue."""
+def _response(camera: int, light: str) -> list[int]:
+    """From scene value to camera value: 3 * 256 values, red, green, blue, as Pillow looks them up."""
     eye, sky = CAMERAS[camera], LIGHTS[light]
     value = np.arange(256, dtype=np.float64) / 255
-    tables = []
+    tables: list[int] = []
     for gain, tint in zip(eye.gains, sky.tint, strict=True):
         out = np.clip(value * gain * tint * sky.exposure, 0, 1) ** eye.gamma
         out = (out - 0.5) * eye.contrast + 0.5
-        tables.append(np.clip(out * 255 + 0.5, 0, 255).astype(np.int16))
-    return np.concatenate(tables)
+        tables += np.clip(out * 255 + 0.5, 0, 255).astype(np.uint8).tolist()
+    return tables
 
 
 @cache
@@ -108,11 +108,16 @@ def _colour_matrix(camera: int, light: str) -> tuple[float, ...]:
 
 
 @cache
-def _grain() -> np.ndarray:
-    """A tile of sensor noise, (512, 512, 3) int16, standard deviation 64."""
+def _grain(copies: int) -> np.ndarray:
+    """A tile of sensor noise, int16, standard deviation 64, laid side by side so that a picture is one slice of it.
+
+    Shape:
+        - returns: (512 * copies, 512 * copies, 3)
+    """
     rng = np.random.default_rng(5)
-    shared = rng.normal(0, 1, size=(512, 512, 1))
-    return (64 * (0.75 * shared + 0.66 * rng.normal(0, 1, size=(512, 512, 3)))).astype(np.int16)
+    shared = rng.normal(0, 1, size=(_GRAIN, _GRAIN, 1))
+    tile = (64 * (0.75 * shared + 0.66 * rng.normal(0, 1, size=(_GRAIN, _GRAIN, 3)))).astype(np.int16)
+    return np.tile(tile, (copies, copies, 1))
 
 
 def expose(scene: Image.Image, camera: int, light: str, rng: np.random.Generator) -> np.ndarray:
@@ -135,10 +140,9 @@ def expose(scene: Image.Image, camera: int, light: str, rng: np.random.Generator
     if eye.blur * height / 100 >= 0.15:
         scene = scene.filter(ImageFilter.BoxBlur(eye.blur * height / 100))
     scene = scene.convert("RGB", _colour_matrix(camera, light))
-    picture = _response(camera, light)[np.asarray(scene) + _CHANNEL]
-    down, right = (int(start) for start in rng.integers(0, 512, size=2))
-    rows, columns = np.arange(down, down + height) & 511, np.arange(right, right + width) & 511
-    noise = _grain()[rows[:, None], columns[None, :]] * np.int16(round(eye.noise * sky.noise * 4))
+    down, right = (int(start) for start in rng.integers(0, _GRAIN, size=2))
+    grain = _grain(1 + -(-max(height, width) // _GRAIN))  # a start within the first copy, and all of the picture
+    noise = grain[down : down + height, right : right + width] * np.int16(round(eye.noise * sky.noise * 4))
     noise >>= 8
-    noise += picture
+    noise += np.asarray(scene.point(_response(camera, light)))
     return np.clip(noise, 0, 255, out=noise).astype(np.uint8)

@@ -176,10 +176,8 @@ def measure(canvas: Canvas) -> Geometry:
     size = np.maximum(np.sqrt((axis * axis).sum(axis=1)), 1e-3)
     along = axis / size[:, None]
     across = np.stack([along[:, 1], -along[:, 0]], axis=1)
-    profiles = np.array(
-        [_stations(side) for tube in canvas.tubes for side in (tube.left, tube.right)], dtype=np.float32
-    ).reshape(-1, 2, STATIONS)
-    return Geometry(start, along, across, size, np.maximum(profiles @ _TO_TABLE, 0.3))
+    profiles = _stations([side for tube in canvas.tubes for side in (tube.left, tube.right)])
+    return Geometry(start, along, across, size, np.maximum(profiles.reshape(-1, 2, STATIONS) @ _TO_TABLE, 0.3))
 
 
 def outlines(canvas: Canvas, geometry: Geometry) -> np.ndarray:
@@ -190,24 +188,24 @@ def outlines(canvas: Canvas, geometry: Geometry) -> np.ndarray:
     """
     pieces = canvas.pieces
     tube = np.array([piece.tube for piece in pieces])
-    v0, v1 = np.array([piece.along for piece in pieces], dtype=np.float32).T[:, :, None]
-    across = np.array([piece.across for piece in pieces], dtype=np.float32)
-    inflate = np.array([piece.inflate for piece in pieces], dtype=np.float32)
-    caps = np.array([piece.caps for piece in pieces], dtype=np.float32)
+    shape = np.array(
+        [(*piece.along, *piece.across, piece.inflate, *piece.caps) for piece in pieces], dtype=np.float32
+    )  # (P, 9)
+    v0, v1, across, inflate, caps = shape[:, 0:1], shape[:, 1:2], shape[:, 2:6], shape[:, 6:7], shape[:, 7:9]
     v = v0 + (v1 - v0) * _STEPS  # (P, K)
     place = np.clip(v * (TABLE - 1), 0, TABLE - 1.001)
     entry = place.astype(np.int32)
     share = place - entry
-    widths = geometry.widths[tube]  # (P, 2, T)
-    rows = np.arange(len(pieces))[:, None]
-    left_width = widths[rows, 0, entry] * (1 - share) + widths[rows, 0, entry + 1] * share  # (P, K)
-    right_width = widths[rows, 1, entry] * (1 - share) + widths[rows, 1, entry + 1] * share
+    widths, entry = geometry.widths.ravel(), entry + tube[:, None] * (2 * TABLE)
+    left_width = widths[entry] * (1 - share) + widths[entry + 1] * share  # (P, K)
+    entry += TABLE
+    right_width = widths[entry] * (1 - share) + widths[entry + 1] * share
     mix = _STEPS[None, :]
     low = across[:, 0:1] * (1 - mix) + across[:, 2:3] * mix
     high = across[:, 1:2] * (1 - mix) + across[:, 3:4] * mix
     size = geometry.size[tube][:, None]
-    low = low * np.where(low < 0, left_width, right_width) * inflate[:, None]
-    high = high * np.where(high < 0, left_width, right_width) * inflate[:, None]
+    low = low * np.where(low < 0, left_width, right_width) * inflate
+    high = high * np.where(high < 0, left_width, right_width) * inflate
     reach = v * size
     bulge = (caps * (high[:, [0, -1]] - low[:, [0, -1]]) / 2)[:, :, None]  # (P, 2, 1)
     centre = (high + low)[:, [0, -1]][:, :, None] / 2
@@ -267,10 +265,14 @@ def rasterise(canvas: Canvas, geometry: Geometry, person: slice) -> tuple[np.nda
     return result, result if unhidden is None else unhidden, np.asarray(shadow)
 
 
-def _stations(profile: Profile) -> Profile:
-    """Stretch a two-value taper to STATIONS values."""
-    if len(profile) == STATIONS:
-        return profile
-    first, last = profile
-    step = (last - first) / (STATIONS - 1)
-    return [first + step * index for index in range(STATIONS)]
+def _stations(profiles: list[Profile]) -> np.ndarray:
+    """All profiles at STATIONS places, two-value tapers stretched: (number of profiles, K) float32."""
+    table = np.empty((len(profiles), STATIONS), dtype=np.float32)
+    tapers = [place for place, profile in enumerate(profiles) if len(profile) != STATIONS]
+    if tapers:
+        first, last = np.array([profiles[place] for place in tapers], dtype=np.float64).T[:, :, None]
+        table[tapers] = first + (last - first) / (STATIONS - 1) * np.arange(STATIONS)
+    full = [place for place, profile in enumerate(profiles) if len(profile) == STATIONS]
+    if full:
+        table[full] = [profiles[place] for place in full]
+    return table

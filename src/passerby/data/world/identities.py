@@ -10,7 +10,8 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Mapping
-from dataclasses import astuple, replace
+from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,7 @@ from passerby.data.world.mistakes import CONFUSED_WITH
 from passerby.errors import DataError
 
 FAMILY_SIZE = 4
-_PERSON_FIELDS = 2  # person_id and family_id come first and say nothing about looks
-_STYLE_FIELDS = 3  # skin, height and tint come last and are no attributes
+_LOOKS = attrgetter(*VALUES)  # all but the person's number, the family's, and the style
 
 
 class _Table:
@@ -148,7 +148,7 @@ def people(
 
 def looks(identity: Identity) -> tuple[object, ...]:
     """Everything that attributes say about a person, as one hashable value."""
-    return astuple(identity)[_PERSON_FIELDS:-_STYLE_FIELDS]
+    return _LOOKS(identity)
 
 
 def _family_sizes(count: int) -> list[int]:
@@ -238,7 +238,7 @@ def _settled(person: Identity, rng: np.random.Generator) -> Identity:
     settled = {name: VALUES[name][0] for name in DEPENDS_ON if not person.has(name)}
     if person.bottom == "jeans":
         settled["bottom_pattern"] = "plain"
-    height = float(np.clip(rng.normal(0.97 if person.gender == "woman" else 1.03, 0.03), 0.9, 1.1))
+    height = min(max(rng.normal(0.97 if person.gender == "woman" else 1.03, 0.03), 0.9), 1.1)
     return replace(person, **settled, height=round(height, 4), tint=int(rng.integers(2**31)))
 
 

@@ -105,13 +105,16 @@ def _write_picture(piece: Piece, layout: Layout, place: int, identity: Identity,
 
 def _save(pixels: np.ndarray, path: Path, quality: int) -> None:
     """Write a picture as its camera compresses it; formats without loss keep those pixels, so that layouts agree."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(pixels)
-    if path.suffix == ".jpg":
-        picture.save(path, "JPEG", quality=quality)
-        return
     stream = BytesIO()
-    picture.save(stream, "JPEG", quality=quality)
+    Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
+    if path.suffix == ".jpg":
+        try:
+            path.write_bytes(stream.getbuffer())
+        except FileNotFoundError:  # the first picture of a folder makes it; asking before each one costs more
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(stream.getbuffer())
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(stream) as compressed:
         compressed.convert("RGB").save(path)
 

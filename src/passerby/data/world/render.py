@@ -6,6 +6,8 @@ mask falls out of drawing, so it costs nothing.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -100,18 +102,35 @@ def sample_view(rng: np.random.Generator, camera: int | None = None) -> View:
     """
     if camera is None:
         camera = int(rng.integers(len(CAMERAS)))
-    heading = float(rng.choice((0.0, 180.0, 90.0, -90.0), p=(0.36, 0.28, 0.18, 0.18)))
+    heading = _HEADINGS[_draw(rng, _HEADING_EDGES)]
     jitter = rng.normal(0.0, 0.022, size=4)
     return View(
         camera=camera,
         yaw=round(heading + float(rng.uniform(-38.0, 38.0)), 2),
         phase=round(float(rng.random()), 4),
-        light=str(rng.choice(("day", "shade", "night"), p=(0.56, 0.29, 0.15))),
-        occluder=str(rng.choice(OCCLUDERS, p=(0.80, 0.04, 0.04, 0.04, 0.04, 0.04))),
-        bystanders=int(rng.choice(3, p=(0.80, 0.16, 0.04))),
+        light=_LIGHTS[_draw(rng, _LIGHT_EDGES)],
+        occluder=OCCLUDERS[_draw(rng, _OCCLUDER_EDGES)],
+        bystanders=_draw(rng, _BYSTANDER_EDGES),
         crop=tuple(round(float(min(max(value, -0.06), 0.06)), 4) for value in jitter),  # type: ignore[arg-type]
         seed=int(rng.integers(2**31)),
     )
+
+
+def _edges(*shares: float) -> list[float]:
+    """Where each choice ends on 0..1, with numpy's own rounding, so that it chooses what `Generator.choice` would."""
+    sums = np.cumsum(shares)
+    return (sums / sums[-1]).tolist()
+
+
+_HEADINGS, _HEADING_EDGES = (0.0, 180.0, 90.0, -90.0), _edges(0.36, 0.28, 0.18, 0.18)
+_LIGHTS, _LIGHT_EDGES = ("day", "shade", "night"), _edges(0.56, 0.29, 0.15)
+_OCCLUDER_EDGES = _edges(0.80, 0.04, 0.04, 0.04, 0.04, 0.04)
+_BYSTANDER_EDGES = _edges(0.80, 0.16, 0.04)
+
+
+def _draw(rng: np.random.Generator, edges: Sequence[float]) -> int:
+    """`Generator.choice` by shares, without its checks of them for each number drawn."""
+    return bisect_right(edges, rng.random())
 
 
 def facing(yaw: float) -> str:
@@ -250,9 +269,11 @@ def _compose(
     _ground_shadow(scene, scale, ground, sky.ground_shadow)
     soft = np.asarray(Image.fromarray(shadow).filter(ImageFilter.BoxBlur(max(scale * 0.004, 0.4))))
     layer = shade(canvas, geometry, numbers, soft, sky.direction, scale, view.seed & 0xFFFF)
-    small = np.asarray(Image.fromarray(layer, "RGBX").reduce(2))
-    uncovered = Image.fromarray(255 - np.repeat(small[:, :, 3:], 3, axis=2))
-    return ImageChops.add(ImageChops.multiply(scene, uncovered), Image.fromarray(small[:, :, :3].copy()))
+    small = Image.fromarray(layer, "RGBX").reduce(2)
+    uncovered = ImageChops.invert(small.getchannel("X"))
+    return ImageChops.add(
+        ImageChops.multiply(scene, Image.merge("RGB", (uncovered, uncovered, uncovered))), small.convert("RGB")
+    )
 
 
 def _ground_shadow(scene: Image.Image, scale: float, ground: tuple[float, float], strength: float) -> None:

@@ -154,7 +154,9 @@ def shade(
     drawn = np.flatnonzero(numbers.ravel() != 0)
     index = np.take(numbers.ravel(), drawn).astype(np.intp)  # (N,)
     index -= 1
-    row, column = np.divmod(drawn.astype(np.uint32), np.uint32(width))
+    place = drawn.astype(np.uint32)
+    row = place // np.uint32(width)
+    column = place - row * np.uint32(width)
     tube, table = _piece_table(canvas, geometry, light)
     lookup = np.take(table, index, axis=1, mode="clip")  # (13, N)
     x, y = column.astype(np.float32), row.astype(np.float32)
@@ -162,7 +164,7 @@ def shade(
     v = lookup[3] * x + lookup[4] * y - lookup[5]
     entry = (np.clip(v, 0.0, 1.0) * (TABLE - 1) + 0.5).astype(np.intp)
     entry += np.take(tube * (2 * TABLE), index, mode="clip")
-    entry[u > 0] += TABLE
+    entry += (u > 0) * np.intp(TABLE)
     u *= lookup[7] / np.take(geometry.widths.reshape(-1), entry, mode="clip")
     np.clip(u, -0.985, 0.985, out=u)
     lit = np.maximum(np.sqrt(1.0 - u * u) * light[2] + u * lookup[6], 0.0)
@@ -231,15 +233,17 @@ def _textures(
     angle = np.degrees(np.arcsin(np.take(u, where))) + body[0]
     length, radius = np.take(v, where) * body[1], body[2]
     for kinds, textures in ((pattern, PATTERNS), (weave, WEAVES)):
-        here_kinds = np.take(kinds, chosen)
+        worn, here_kinds = set(kinds.tolist()), np.take(kinds, chosen)
         for number, texture in enumerate(textures.values()):
-            if texture is None or number not in kinds:
+            if texture is None or number not in worn:
                 continue
             here = np.flatnonzero(here_kinds == number)
             value = texture(np.take(angle, here), np.take(length, here), np.take(radius, here))
             pixels = np.take(where, here)
             if textures is WEAVES:
                 bright[pixels] += value
-            else:
-                under = np.take(colour, pixels, axis=1)
-                colour[:, pixels] = under + (np.take(second, np.take(chosen, here), axis=1) - under) * value
+                continue
+            piece = np.take(chosen, here)
+            for channel, other in zip(colour, second, strict=True):  # a third faster than all three in one assignment
+                under = np.take(channel, pixels)
+                channel[pixels] = under + (np.take(other, piece) - under) * value

@@ -20,12 +20,17 @@ from passerby.data.world.narrators import Description
 from passerby.data.world.noticing import Fact
 from passerby.data.world.oracle import score_matrix
 from passerby.data.world.phrasing import Phrase
+from passerby.data.world.render import View
 from passerby.data.world.street import Picture, Street
 from passerby.errors import ConfigError, DataError
 
 PLAN_FILE = "street.json"
 FORMAT = "passerby street"
 FORMAT_VERSION = 1
+
+# flat records of numbers and words: copied field by field, ten times as fast as by `asdict`
+_PERSON_FIELDS = tuple(field.name for field in fields(Identity))
+_VIEW_FIELDS = tuple(field.name for field in fields(View))
 
 
 def split_file(split: str) -> str:
@@ -41,18 +46,22 @@ def plan_record(street: Street) -> dict[str, Any]:
 
 def image_record(picture: Picture, image_path: str) -> dict[str, Any]:
     """One picture as JSON values: where it lies, its view and its captions with their phrases."""
-    view = asdict(picture.view)
+    view = picture.view
     return {
         "img_path": image_path,
         "facing": picture.rendering.facing,
-        "view": {**view, "crop": list(view["crop"])},
+        "view": {**{name: getattr(view, name) for name in _VIEW_FIELDS}, "crop": list(view.crop)},
         "captions": [_description_record(one) for one in picture.descriptions],
     }
 
 
 def person_record(identity: Identity, split: str, images: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """One person as JSON values, with their pictures."""
-    return {"split": split, "person": asdict(identity), "images": list(images)}
+    return {
+        "split": split,
+        "person": {name: getattr(identity, name) for name in _PERSON_FIELDS},
+        "images": list(images),
+    }
 
 
 def read_plan(root: Path) -> tuple[Street, dict[str, Any]]:

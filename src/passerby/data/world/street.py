@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import MappingProxyType
 
 import numpy as np
@@ -129,9 +130,10 @@ def inhabitants(street: Street) -> dict[str, list[Identity]]:
         drawn[split] = people(seed, count, taken=taken) if count else []
     person, family = 0, 0
     for split in SPLITS:
-        drawn[split] = [
-            replace(one, person_id=one.person_id + person, family_id=one.family_id + family) for one in drawn[split]
-        ]
+        if person:  # the first split's people, most of all, are numbered already
+            drawn[split] = [
+                replace(one, person_id=one.person_id + person, family_id=one.family_id + family) for one in drawn[split]
+            ]
         if drawn[split]:
             person, family = drawn[split][-1].person_id + 1, drawn[split][-1].family_id + 1
     return {split: drawn[split] for split in SPLITS if drawn[split]}
@@ -161,9 +163,8 @@ def take_picture(
         captions: how many narrators describe it, at most eight.
     """
     where = (street.seed, SPLITS.index(split), place)
-    cameras = np.random.default_rng((*where, _VIEWS)).permutation(len(CAMERAS))
     rng = np.random.default_rng((*where, _VIEWS, number))
-    view = sample_view(rng, camera=int(cameras[number % len(CAMERAS)]))
+    view = sample_view(rng, camera=_camera_order(where)[number % len(CAMERAS)])
     frame = number * _FRAMES_PER_VIEW + int(rng.integers(_FRAMES_PER_VIEW))
     size = crop_size(view) if isinstance(street.size, str) else street.size
     rendering = render(identity, view, size)
@@ -184,6 +185,12 @@ def take_picture(
         for one in chosen
     )
     return Picture(view, frame, rendering, descriptions)
+
+
+@lru_cache(maxsize=1)  # a person's pictures are taken one after the other
+def _camera_order(where: tuple[int, int, int]) -> list[int]:
+    """In which order the cameras see a person: by the seed, the split and the place in it."""
+    return np.random.default_rng((*where, _VIEWS)).permutation(len(CAMERAS)).tolist()
 
 
 def queries(split: Split, count: int = STANDARD_QUERIES, seed: int = 0) -> Split:
