@@ -235,5 +235,7 @@ def _too_large(label: str, found: str, limit: str) -> DataError:
 
 
 def _damaged(label: str, error: Exception) -> DataError:
+    if isinstance(error, MemoryError):
+        return DataError(f"{label} takes more memory to decode than there is; scale it down first")
     reason = str(error) or type(error).__name__
     return DataError(f"{label} is damaged or cut off ({reason}); {_EXPECTED}; copy it again or remove it")

@@ -24,9 +24,9 @@ _ORDINARY_BYTES, _ORDINARY_PIXELS, _ORDINARY_SCANS = 8_000_000, 6_000_000, 20
 _SCAN = b"\xff\xda"
 #: Where a BMP says how it is compressed, and the values that mean not at all.
 _BMP_COMPRESSION, _BMP_PLAIN = slice(30, 34), (0, 3)
-#: Longest wait for a picture on a machine whose processor has better things to do, in seconds; it is the processor
-#: time that is meant to run out first.
-_PATIENCE_S = 600.0
+#: Limits for one of the others: processor time in seconds, of which 40 megapixels of ordinary kinds take about one;
+#: address space in bytes, of which they take half; and how long to wait on a machine that has better things to do.
+_SECONDS, _MEMORY, _PATIENCE_S = 10, 2_500_000_000, 600.0
 
 
 def decode_untrusted(encoded: bytes, at_least: tuple[int, int] | None = None, name: str | None = None) -> np.ndarray:
@@ -69,8 +69,15 @@ def is_ordinary(encoded: bytes, name: str) -> bool:
 class DecodingProcess:
     """One process that decodes one picture after the other; a picture that ends it gets a new one for the next."""
 
-    def __init__(self, patience_s: float = _PATIENCE_S) -> None:
-        """Start nothing yet."""
+    def __init__(self, seconds: int = _SECONDS, memory: int = _MEMORY, patience_s: float = _PATIENCE_S) -> None:
+        """Start nothing yet.
+
+        Args:
+            seconds: processor time for one picture.
+            memory: address space of the process in bytes. Windows knows no such limits, only the next.
+            patience_s: longest wait for a picture.
+        """
+        self._limits = [str(seconds), str(memory)]
         self._patience_s = patience_s
         self._turn = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -106,7 +113,7 @@ class DecodingProcess:
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
             self.close()
-            program = [sys.executable, "-m", "passerby.data.decoding_process"]
+            program = [sys.executable, "-m", "passerby.data.decoding_process", *self._limits]
             self._process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603
         return self._process
 

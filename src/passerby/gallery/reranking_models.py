@@ -18,7 +18,7 @@ from passerby.data.images import decode_image, read_image_file
 from passerby.errors import ConfigError, DataError, MissingExtraError
 from passerby.gallery.records import Candidates, Encoder, Picture
 
-#: Pictures whose tokens are remembered; at 25 KB each, some 100 MB.
+#: Pictures whose tokens are remembered; at some tens of kilobytes each, 100 to 200 MB.
 _REMEMBERED = 4_000
 
 
