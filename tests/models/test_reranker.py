@@ -65,21 +65,21 @@ def test_weight_zero_is_the_first_stage(model, gallery):
 def test_an_untrained_reranker_changes_no_order():
     torch.manual_seed(0)
     fresh = FusionReranker(12, 12, (2, 2), **OPTIONS)
-    states, maps = torch.randn(2, 3, 16), torch.randn(2, 5, 4, 16)
+    states, maps = torch.randn(2, 3, 16), torch.randn(2, 5, 4, 32)
     assert torch.equal(fresh.score(states, torch.ones(2, 3, dtype=torch.bool), maps), torch.zeros(2, 5))
 
 
 def test_words_and_regions_both_decide(model):
     torch.manual_seed(4)
     reranker, mask = model.reranker, torch.ones(1, 4, dtype=torch.bool)
-    tokens, maps = torch.randn(1, 4, 24), torch.randn(1, 3, 8, 16)
+    tokens, maps = torch.randn(1, 4, 24), torch.randn(1, 3, 8, 32)
     with torch.no_grad():
         once = reranker.score(reranker.text_states(tokens), mask, maps)
         assert once.std() > 1e-3, "pictures differ"
         for other in (tokens.flip(1), tokens[:, [0, 0, 2, 3]]):
             assert (reranker.score(reranker.text_states(other), mask, maps) - once).abs().max() > 1e-3
         changed = maps.clone()
-        changed[:, :, 5] = torch.randn(16)
+        changed[:, :, 5] = torch.randn(32)
         assert (reranker.score(reranker.text_states(tokens), mask, changed) - once).abs().max() > 1e-3
         # A map already carries its positions, so the order in which it is kept is no matter.
         shuffled = maps[:, :, torch.randperm(8)]
@@ -97,7 +97,7 @@ def test_maps_know_where_their_cells_lie(model):
 def test_maps_are_kept_once_in_half_precision(model, gallery):
     vectors, maps = gallery
     assert vectors.shape == (12, 32)
-    assert maps.shape == (12, 8, 16)
+    assert maps.shape == (12, 8, 32)
     assert maps.dtype == torch.float16
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(12))
 
@@ -166,7 +166,7 @@ def test_it_learns_what_a_dot_product_of_pooled_vectors_cannot():
 def test_the_matching_loss_has_a_right_gradient():
     torch.manual_seed(0)
     reranker = FusionReranker(4, 4, None, width=8, heads=2, layers=1, dropout=0.0).double()
-    torch.nn.init.normal_(reranker.logit.weight)
+    torch.nn.init.normal_(reranker.match.says.weight)
     words = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
     cells = torch.randn(3, 2, 4, dtype=torch.float64, requires_grad=True)
     mask = torch.tensor([[True, True, True], [True, False, False]])
@@ -189,7 +189,7 @@ def test_the_matching_loss_has_a_right_gradient():
         (lambda m, v, t: rerank(attended_model(), IDS, v, t), ConfigError, "no re-ranker"),
         (lambda m, v, t: encode_gallery(m, []), DataError, "no pictures"),
         (lambda m, v, t: build_reranker({"hedas": 2}, m.image_tower, m.text_tower), ConfigError, "mean 'heads'"),
-        (lambda m, v, t: build_reranker({"layers": 0}, m.image_tower, m.text_tower), ConfigError, "0 layers"),
+        (lambda m, v, t: build_reranker({"layers": -1}, m.image_tower, m.text_tower), ConfigError, "-1 layers"),
         (lambda m, v, t: build_reranker("big", m.image_tower, m.text_tower), ConfigError, "expected a mapping"),
     ],
 )  # fmt: skip

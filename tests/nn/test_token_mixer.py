@@ -7,7 +7,7 @@ import torch
 
 from passerby.errors import ConfigError
 from passerby.nn.attention_pooling import AttentionPooling, attention_pool
-from passerby.nn.cross_attention import CrossAttention, FusionLayer
+from passerby.nn.cross_attention import CrossAttention, CrossMatch
 from passerby.nn.positions import grid_positions, sine_positions
 from passerby.nn.projection import build_projection
 from passerby.nn.token_mixer import MECHANISMS, build_mechanism, mechanism_options
@@ -93,14 +93,37 @@ def test_one_pooled_key_tells_every_word_the_same():
     assert not torch.allclose(many, many[:, :1].expand_as(many), atol=1e-3)
 
 
-def test_a_fusion_layer_adds_its_three_branches():
+def test_a_match_equals_a_loop():
     torch.manual_seed(0)
-    layer = FusionLayer(8, 2, 16).eval()
-    words, cells, mask = torch.randn(2, 3, 8), torch.randn(2, 5, 8), torch.ones(2, 3, dtype=torch.bool)
-    mixed = words + layer.words(layer.norm_words(words), mask)
-    looked = mixed + layer.cross(layer.norm_cross(mixed), cells)
-    expected = looked + layer.mlp(layer.norm_mlp(looked))
-    torch.testing.assert_close(layer.look(layer.mix_words(words, mask), cells), expected)
+    layer = CrossMatch(8, 2).double()
+    torch.nn.init.normal_(layer.says.weight)
+    words, pictures = torch.randn(2, 3, 8, dtype=torch.float64), torch.randn(2, 4, 5, 8, dtype=torch.float64)
+    mask = torch.tensor([[True, True, True], [True, False, True]])
+    normed = layer.norm_words(words)
+    query, says, gates = layer.query(normed), layer.says(normed), layer.weigh(normed)
+    expected = torch.zeros(2, 4, dtype=torch.float64)
+    for row in range(2):
+        spoken = mask[row].nonzero()[:, 0].tolist()
+        for candidate in range(4):
+            both = layer.key_value(layer.norm_tokens(pictures[row, candidate]))
+            for head in range(2):
+                part = slice(4 * head, 4 * head + 4)
+                weights = gates[row, spoken, head].softmax(0)
+                for weight, place in zip(weights, spoken, strict=True):
+                    looks = (both[:, :8][:, part] @ query[row, place, part] / 2.0).softmax(0)
+                    expected[row, candidate] += weight * (looks @ both[:, 8:][:, part]) @ says[row, place, part]
+    kept = layer.keep(pictures)
+    torch.testing.assert_close(layer(words, mask, kept), expected)
+    torch.testing.assert_close(layer(words, mask, kept.float()), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_match_begins_at_zero_and_its_first_step_is_a_step():
+    torch.manual_seed(0)
+    layer = CrossMatch(8, 2)
+    logits = layer(torch.randn(2, 3, 8), torch.ones(2, 3, dtype=torch.bool), layer.keep(torch.randn(2, 4, 5, 8)))
+    assert not logits.any()
+    logits.sum().backward()
+    assert layer.says.weight.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("name", ["self", "sparse"])
@@ -195,6 +218,7 @@ def test_defaults_are_written_out():
         (lambda: mixer("self", (2, 2), width=6), "multiple of four channels, got 6"),
         (lambda: sine_positions(torch.arange(2), 3), "even number of channels, got 3"),
         (lambda: CrossAttention(8, 3), "cannot be cut into 3 heads"),
+        (lambda: CrossMatch(8, 0), "cannot be cut into 0 heads"),
     ],
 )
 def test_wrong_input(make, words):

@@ -27,7 +27,15 @@ from passerby.studies.attention_page import write_attention_page
 from passerby.studies.attention_paired import COPY, PUBLISHED, ROWS_OF_PUBLISHED, paired_figures
 from passerby.studies.attention_plan import MECHANISMS, PRESETS, check_candidates, find_preset, plan_cells
 from passerby.studies.attention_plots import length_lines
-from passerby.studies.attention_table import honest_table, markdown, paired_lines, rerank_lines, rows_of, with_interval
+from passerby.studies.attention_table import (
+    gain_lines,
+    honest_table,
+    markdown,
+    paired_lines,
+    rerank_lines,
+    rows_of,
+    with_interval,
+)
 from passerby.training.tasks.dual_encoder import DualEncoderTask
 
 STREET = Street(train=12, val=4, test=6, train_views=2, test_views=2, size=(64, 32))
@@ -61,7 +69,7 @@ def encoded(streets):
     cell = next(cell for cell in plan_cells(find_preset("tiny"), "rstpreid", 1) if cell.mechanism == "cross")
     task = DualEncoderTask(cell.recipe, dataset)
     with torch.no_grad():
-        task.model.reranker.logit.weight.normal_(generator=torch.Generator().manual_seed(0))
+        task.model.reranker.match.says.weight.normal_(generator=torch.Generator().manual_seed(0))
     model = task.model.eval()
     return task, model, encode_prepared(model, dataset.split("val"), task.selection)
 
@@ -322,6 +330,11 @@ def test_means_over_seeds_have_students_interval():
     assert [line[1] for line in lines] == ["cross, first stage", "cross, re-ranked"]
     assert all(len(line) == len(head) for line in lines)
     assert rerank_lines([row])[1][0][1] == "64 (the gallery holds 12)"
+    head, lines = gain_lines([row])
+    assert [line[1] for line in lines] == ["R@1", "R@5", "R@10", "mAP"]
+    assert lines[0][4] == "+3.0 (+0.5 to +5.5)"  # the differences are 3, 2 and 4
+    assert lines[3][4] == "+0.0"
+    assert len(lines[0]) == len(head)
 
 
 def test_one_seed_has_the_bootstraps_interval():

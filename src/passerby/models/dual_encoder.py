@@ -4,7 +4,8 @@ Neither tower sees what the other sees, so a gallery is encoded once and every s
 Either may have an attention mechanism between its tokens and its pooling (`passerby.models.attended`), and a re-ranker
 that looks at sentence and picture together may come along (`passerby.models.reranker`).
 
-Axes: B pictures or sentences, L token ids, T tokens of a picture, C channels of a token, D width of the shared space.
+Axes: B pictures or sentences, L token ids, T tokens of a picture, C channels of a token, M channels that a
+re-ranker keeps of a token, D width of the shared space.
 """
 
 from __future__ import annotations
@@ -131,7 +132,8 @@ class DualEncoder(nn.Module):
         Sentences may come in groups of like length, each padded for itself; their vectors come one group after the
         other. Without `unit` the vectors keep the length that the projection gave them, as the soft-target loss wants
         them. With `look`, which is given the first stage's logits (B', B) and says at which pictures (B', K) the
-        re-ranker looks for each sentence, a fourth result is what it makes of them, logits (B', K).
+        re-ranker looks for each sentence, a fourth result is what it makes of them, logits (B', K); their gradient
+        ends at the towers' tokens, so that a re-ranker never costs the first stage anything.
 
         Raises:
             ConfigError: `look` is given and the model has no re-ranker.
@@ -151,11 +153,11 @@ class DualEncoder(nn.Module):
         """Logits of each sentence with the pictures of the batch at (B', K) places."""
         if self.reranker is None:
             raise ConfigError("the model has no re-ranker to look at pictures; give it one with model.reranker")
-        maps = self.reranker.image_maps(tokens)  # (B, T, W)
+        maps = self.reranker.image_maps(tokens.detach())  # (B, T, M)
         chosen = places.split([len(words) for _, words, _ in parts])
         return torch.cat(
             [
-                self.reranker.score(self.reranker.text_states(words), mask, maps[rows])
+                self.reranker.score(self.reranker.text_states(words.detach()), mask, maps[rows])
                 for (_, words, mask), rows in zip(parts, chosen, strict=True)
             ]
         )

@@ -1,11 +1,11 @@
 """Cross-attention as what it can honestly be: a second stage that looks at a sentence and a picture together.
 
 A model that sees both at once has no vector for either, so it cannot search; it re-orders the K best of a first stage
-that can (a fusion encoder as in ALBEF, Li et al. 2021, section 3.1). What it needs of a picture is a small map of
-tokens that is computed once and kept, so a query costs K looks, whatever the size of the gallery.
+that can. What it needs of a picture is a small map of tokens that is computed once and kept, and what a sentence can
+say for itself is computed once a sentence, so a query costs K looks, whatever the size of the gallery.
 
 Axes: Q queries, N pictures of the gallery, K candidates, L words, T tokens of a picture, C channels of a tower's
-tokens, W channels of the re-ranker, D width of the shared space.
+tokens, W channels of the re-ranker, M = 2 * W channels kept of a token (key and value), D width of the shared space.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from passerby.errors import ConfigError, DataError, nearest
 from passerby.models.attended import token_shape
 from passerby.models.towers.base import ImageTower, TextTower
-from passerby.nn.attention_pooling import AttentionPooling
-from passerby.nn.cross_attention import FusionLayer
+from passerby.nn.cross_attention import CrossMatch
 from passerby.nn.positions import grid_positions, sine_positions
+from passerby.nn.transformer import Stack
 
 if TYPE_CHECKING:
     from passerby.models.dual_encoder import DualEncoder
@@ -35,7 +35,7 @@ _PAIRS = 256
 
 
 class FusionReranker(nn.Module):
-    """Words that look at each other and at the tokens of a picture, and a logit of how well both fit.
+    """Words that look at each other and then at the tokens of a picture, and a logit of how well both fit.
 
     The logit starts at zero for every pair, so an untrained re-ranker leaves the first stage's order as it is.
 
@@ -45,12 +45,13 @@ class FusionReranker(nn.Module):
         grid: (R, S) of the image tokens, any further ones standing in front; None where they have no places.
         width: W, a multiple of 4.
         heads: attention heads.
-        layers: fusion layers, at least 1.
-        mlp_ratio: channels inside the perceptrons, as a multiple of `width`.
-        dropout: share of the residual branches' channels dropped in training.
+        layers: how often words look at each other before they look at the picture; 0 for towers whose words already
+            know each other.
+        mlp_ratio: channels inside the perceptrons of these layers, as a multiple of `width`.
+        dropout: share of their residual branches' channels dropped in training.
 
     Raises:
-        ConfigError: there are no layers, or the width does not fit the heads or the positions.
+        ConfigError: there are fewer than no layers, or the width does not fit the heads or the positions.
     """
 
     def __init__(
@@ -61,33 +62,30 @@ class FusionReranker(nn.Module):
         *,
         width: int = 256,
         heads: int = 4,
-        layers: int = 2,
+        layers: int = 1,
         mlp_ratio: float = 2.0,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if layers < 1:
-            raise ConfigError(f"a re-ranker with {layers} layers; expected at least 1")
+        if layers < 0:
+            raise ConfigError(f"a re-ranker with {layers} layers; expected 0 or more")
         self.width = width
         self.options: Mapping[str, Any] = {}
         self.picture = nn.Sequential(nn.LayerNorm(image_channels), nn.Linear(image_channels, width))
         self.sentence = nn.Sequential(nn.LayerNorm(text_channels), nn.Linear(text_channels, width))
         places = torch.zeros(0, width) if grid is None else grid_positions(grid, width)
         self.register_buffer("places", places, persistent=False)
-        self.layers = nn.ModuleList(FusionLayer(width, heads, round(mlp_ratio * width), dropout) for _ in range(layers))
-        self.pool = AttentionPooling(width)
-        self.logit = nn.Linear(width, 1)
-        nn.init.zeros_(self.logit.weight)
-        nn.init.zeros_(self.logit.bias)
+        self.layers = Stack(layers, width, heads, round(mlp_ratio * width), dropout=dropout)
+        self.match = CrossMatch(width, heads)
 
     def image_maps(self, tokens: Tensor) -> Tensor:
-        """What is kept of each picture: tokens of the image tower (N, T, C) -> (N, T, W)."""
+        """What is kept of each picture: tokens of the image tower (N, T, C) -> (N, T, M)."""
         maps = self.picture(tokens)
         places: Tensor = self.places  # type: ignore[assignment]
-        return maps + nn.functional.pad(places, (0, 0, maps.shape[1] - places.shape[0], 0)).to(maps.dtype)
+        return self.match.keep(maps + nn.functional.pad(places, (0, 0, maps.shape[1] - len(places), 0)).to(maps.dtype))
 
     def text_states(self, tokens: Tensor) -> Tensor:
-        """The words of each sentence, which know no picture yet: (Q, L, C) -> (Q, L, W)."""
+        """The words of each sentence where they stand: tokens of the text tower (Q, L, C) -> (Q, L, W)."""
         states = self.sentence(tokens)
         places = torch.arange(states.shape[1], device=states.device)
         return states + sine_positions(places, self.width).to(states.dtype)
@@ -101,18 +99,11 @@ class FusionReranker(nn.Module):
             maps: from `image_maps`, K pictures for each sentence.
 
         Shape:
-            states (Q, L, W), mask (Q, L), maps (Q, K, T, W) -> (Q, K).
+            states (Q, L, W), mask (Q, L), maps (Q, K, T, M) -> (Q, K).
         """
-        queries, candidates = maps.shape[:2]
         # The first place is always looked at, or a row of padding alone would divide by zero.
         mask = mask | (torch.arange(mask.shape[1], device=mask.device) == 0)
-        context = maps.flatten(0, 1).to(states.dtype)  # (Q * K, T, W)
-        for number, layer in enumerate(self.layers):
-            states = layer.mix_words(states, mask)  # type: ignore[operator]
-            if number == 0:  # up to here nothing depends on the candidate, so it was computed once a sentence
-                states, mask = states.repeat_interleave(candidates, 0), mask.repeat_interleave(candidates, 0)
-            states = layer.look(states, context)  # type: ignore[operator]
-        return self.logit(self.pool(states, mask)).view(queries, candidates)
+        return self.match(self.layers(states, mask), mask, maps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +165,7 @@ def clamp_candidates(k: int, gallery: int) -> int:
 
 @torch.inference_mode()
 def encode_gallery(model: DualEncoder, batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Both stages' view of a gallery, computed once: unit vectors (N, D) float32 and token maps (N, T, W) float16.
+    """Both stages' view of a gallery, computed once: unit vectors (N, D) float32 and token maps (N, T, M) float16.
 
     Args:
         model: a dual encoder with a re-ranker, in evaluation mode.
@@ -189,7 +180,7 @@ def encode_gallery(model: DualEncoder, batches: Iterable[Tensor]) -> tuple[Tenso
     for images in batches:
         projected, tokens = model.project_images(images)
         vectors.append(nn.functional.normalize(projected.float(), dim=-1))
-        maps.append(reranker.image_maps(tokens).half())  # 25 KB for a grid of 7x7
+        maps.append(reranker.image_maps(tokens).half())  # 50 KB for a grid of 7x7
     if not vectors:
         raise DataError("there is nothing to encode: no pictures were given")
     return torch.cat(vectors), torch.cat(maps)
@@ -212,7 +203,7 @@ def rerank(
         weight: a in [0, 1]; 0 keeps the first stage's order, 1 takes the second stage's alone.
 
     Shape:
-        ids (Q, L), vectors (N, D), maps (N, T, W) -> candidates and scores (Q, K).
+        ids (Q, L), vectors (N, D), maps (N, T, M) -> candidates and scores (Q, K).
 
     Raises:
         ConfigError: the model has no re-ranker, or `k` or `weight` is out of range.

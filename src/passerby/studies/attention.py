@@ -36,6 +36,7 @@ from passerby.studies.attention_plan import (
     plan_cells,
 )
 from passerby.studies.attention_table import (
+    gain_lines,
     honest_table,
     markdown,
     paired_lines,
@@ -298,7 +299,9 @@ def _tables(report: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> st
         markdown(*honest_table(report["rows"]), 2),
     ]
     if any("by_k" in row for row in report["rows"]):
-        parts += ["## Re-ranking", markdown(*rerank_lines(report["rows"]), 1)]
+        kept = f"What re-ranking {report['kept']} candidates adds, and what each number of candidates costs."
+        gains, costs = markdown(*gain_lines(report["rows"]), 2), markdown(*rerank_lines(report["rows"]), 1)
+        parts += ["## Re-ranking", kept, gains, costs]
     parts += ["## Paired-batch protocol", f"> {PairedReport.warning}", markdown(*paired_lines(cells), 3)]
     return "\n\n".join(parts) + "\n"
 

@@ -48,7 +48,7 @@ class Encoded:
         prepared: pixels and token ids.
         images: (N, D) as the projection gives them.
         texts: (Q, D) likewise.
-        maps: (N, T, W) float16 for the re-ranker; None where there is none.
+        maps: (N, T, M) float16 for the re-ranker; None where there is none.
     """
 
     split: Split

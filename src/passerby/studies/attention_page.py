@@ -18,7 +18,7 @@ from passerby.studies.attention_paired import PUBLISHED, ROWS_OF_PUBLISHED
 from passerby.studies.attention_plan import MECHANISMS
 from passerby.studies.attention_plots import length_lines, recall_bars
 from passerby.studies.attention_plots import rerank_lines as rerank_plot
-from passerby.studies.attention_table import honest_table, paired_lines, rerank_lines, with_interval
+from passerby.studies.attention_table import gain_lines, honest_table, paired_lines, rerank_lines
 from passerby.studies.page import data_uri, render_page, write_page
 
 _PUBLISHED_ROWS = 960
@@ -49,7 +49,7 @@ def write_attention_page(folder: Path, report: Mapping[str, Any], cells: Sequenc
         report=report,
         honest=_table(honest_table(report["rows"])),
         reranked=_table(rerank_lines(report["rows"])) if ranked else None,
-        gains=[_gain(row) for row in ranked],
+        gains=_table(gain_lines(report["rows"])) if ranked else None,
         paired=_table(paired_lines(cells)),
         warning=PairedReport.warning,
         published=[_published(title) for title in PUBLISHED],
@@ -70,19 +70,6 @@ def _table(table: tuple[list[str], list[list[str]]]) -> dict[str, Any]:
 def _split(cell: str) -> tuple[str, str]:
     figure, mark, rest = cell.partition(" (")
     return (figure, rest.removesuffix(")")) if mark and rest.endswith(")") else (cell, "")
-
-
-def _gain(row: Mapping[str, Any]) -> dict[str, str]:
-    mean, low, high = row["gain"]["r1"]
-    sign = "+" if mean >= 0 else "−"
-    return {
-        "backbone": row["backbone"],
-        "gain": f"{sign}{abs(mean):.1f}",
-        "interval": "" if low == high else f"{low:+.1f} to {high:+.1f}",
-        "first": with_interval(row["first_stage"]["r1"]),
-        "both": with_interval(row["figures"]["r1"]),
-        "weights": ", ".join(f"{weight:g}" for weight in row["weights"]),
-    }
 
 
 def _published(title: str) -> dict[str, Any]:

@@ -124,12 +124,28 @@ def _line(row: Mapping[str, Any], name: str, figures: Any, latency: Any, splits:
     ]
 
 
-def with_interval(figure: tuple[float, float, float]) -> str:
-    """A figure with its interval: ``57.2 (54.0 to 60.1)``."""
-    value, low, high = figure
-    if low == high:
-        return f"{value:.1f}"
-    return f"{value:.1f} ({low:.1f} to {high:.1f})"
+def with_interval(figure: tuple[float, float, float], signed: bool = False) -> str:
+    """A figure with its interval: ``57.2 (54.0 to 60.1)``, a difference with its signs: ``+2.1 (-0.3 to +4.5)``."""
+    value, low, high = (f"{part:+.1f}" if signed else f"{part:.1f}" for part in figure)
+    return value if figure[1] == figure[2] else f"{value} ({low} to {high})"
+
+
+def gain_lines(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of what the second stage adds to the first one's figures, as text.
+
+    The interval of a gain is that of the differences within each seed, so it is no difference of intervals.
+
+    Args:
+        rows: from `rows_of`.
+    """
+    head = ["image tower", "figure", "first stage", "re-ranked", "gain", "weight of the second stage"]
+    lines = []
+    for row in rows:
+        for key, gain in row.get("gain", {}).items():
+            figures = [with_interval(row[which][key]) for which in ("first_stage", "figures")]
+            weights = ", ".join(f"{weight:g}" for weight in row["weights"])
+            lines.append([row["backbone"], RETRIEVAL[key], *figures, with_interval(gain, signed=True), weights])
+    return head, lines
 
 
 def rerank_lines(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
