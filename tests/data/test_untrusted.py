@@ -146,7 +146,7 @@ def test_time_and_memory_are_limited_and_the_next_picture_is_decoded():
         np.testing.assert_array_equal(process.decode(ORDINARY["png"], None, "b"), decode_image(ORDINARY["png"]))
         large = saved(Image.new("RGBA", (8000, 5000)), "PNG", compress_level=1)
         with pytest.raises(
-            DataError, match="the large one takes (more memory to decode than there is|too much time or memory)"
+            DataError, match=r"the large one takes (more memory to decode than there is|too much time or memory)"
         ):
             process.decode(large, None, "the large one")
         np.testing.assert_array_equal(process.decode(ORDINARY["png"], None, "c"), decode_image(ORDINARY["png"]))
