@@ -272,7 +272,9 @@ def _branches(model: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     """Columns of the whole and of its parts in the vectors of a model with a local branch."""
     if "local" not in model:
         return {}
-    return {"global": (0, model["global_dim"]), "local": (model["global_dim"], model["embedding_dim"])}
+    from passerby.models.itself_options import LocalOptions, branch_columns
+
+    return branch_columns(model["global_dim"], LocalOptions.from_dict(model["local"]))
 
 
 def _engine(checkpoint: Checkpoint, name: str, runtime: str, device: str, threads: int) -> Runtime:

@@ -7,7 +7,8 @@ from passerby.errors import CheckpointError, ConfigError, DataError, MissingExtr
 from passerby.export import onnx as exporter
 from passerby.export.onnx import export_onnx
 from passerby.models.checkpoint import read_checkpoint
-from passerby.models.restore import save_dual_encoder
+from passerby.models.itself import build_itself
+from passerby.models.restore import save_dual_encoder, save_model
 from tiny_models import save_tiny, spread_weights, tiny_model, tiny_tokenizer, write_clip_tokenizer
 
 RNG = np.random.default_rng(0)
@@ -207,3 +208,24 @@ def test_a_file_of_another_model_or_version_or_a_damaged_one(exported, tmp_path)
     for runtime in ("onnxruntime", "openvino"):
         with pytest.raises(CheckpointError, match=r"cannot be opened.*export the model again"):
             passerby.load(tmp_path / "c", runtime=runtime).encode_texts(["red"])
+
+
+def test_a_model_with_a_local_branch_is_refused_and_left_as_it_was(tmp_path):
+    tokenizer = tiny_tokenizer()
+    small = {"channels": 16, "layers": 2, "heads": 2}
+    model = build_itself(
+        {
+            "image": {"name": "clip", "options": {"patch": 8, **small}},
+            "text": {"name": "transformer", "options": small},
+            "embedding_dim": 16,
+            "local": {"dim": 8, "norm": "layer"},
+        },
+        image_size=(32, 16),
+        vocabulary_size=tokenizer.vocabulary_size,
+        context_length=tokenizer.context_length,
+    )
+    save_model(model, tmp_path / "c", kind="itself", preprocessing=model.preprocessing, tokenizer=tokenizer, name="x")
+    before = sorted(path.name for path in (tmp_path / "c").iterdir())
+    with pytest.raises(ConfigError, match="local branch"):
+        export_onnx(tmp_path / "c")
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == before

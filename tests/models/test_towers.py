@@ -28,6 +28,7 @@ TEXT = {
 IMAGE = {
     "stripe_conv": {"image_size": (32, 16), "channels": 8},
     "clip": {"image_size": (32, 16), "patch": 8, "channels": 16, "layers": 2, "heads": 4},
+    "stem_vit": {"image_size": (32, 16), "patch": 8, "channels": 16, "layers": 2, "heads": 4},
     "timm:resnet10t": {"image_size": (64, 32), "weights": "random"},
     "mobilenetv3_small_050": {"image_size": (64, 32), "weights": "random"},
     "timm:test_vit": {"image_size": (64, 32), "weights": "random"},

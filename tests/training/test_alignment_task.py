@@ -157,6 +157,23 @@ def test_a_caption_that_loses_every_word_still_has_a_loss(dataset, objectives):
     assert all(torch.isfinite(p.grad).all() for p in task.model.parameters() if p.grad is not None)
 
 
+@pytest.mark.parametrize("objectives", [METHODS["irra"], METHODS["own words"], METHODS["tbps-clip"]])
+def test_losses_on_tokens_and_views_see_the_same_beside_a_local_branch(dataset, objectives):
+    """`mlm`, `ss` and second views look at the global branch; a local one beside it changes none of them."""
+    names = [name for name in objectives if name in ("mlm", "ss")]
+    still = {"model": {"text": {**TEXT, "options": {**TEXT["options"], "dropout": 0.0}}}}
+    both = {"model": {**still["model"], "local": {"dim": 8, "norm": "layer"}}}
+    whole = {name: {**options, "branches": "global"} for name, options in objectives.items()}
+    plain, mixed = task_of(dataset, whole, **still), task_of(dataset, whole, **both)
+    mixed.model.encoder.load_state_dict(plain.model.encoder.state_dict(), strict=False)
+    mixed.model.objectives.load_state_dict(plain.model.objectives.state_dict())
+    expected, found = losses_of(plain), losses_of(mixed)
+    for name in objectives:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-5)
+    sum(found[name] for name in names).backward()
+    assert float(mixed.model.encoder.image_tower.patches.weight.grad.abs().max()) > 0
+
+
 def test_shared_words_are_those_that_all_losses_see_masked(dataset):
     task = task_of(dataset, METHODS["irra"], captions={"touch": 0.5, "mask": 1.0, "replace": 0.0})
     batch = task.fetch(task.plan(0)[0])

@@ -19,6 +19,7 @@ STUDIES = {
     "attention": "No, self, sparse and cross attention in a small CLIP: trained, tabled and drawn.",
     "encoders": "Small encoders: accuracy against parameters, multiply-adds and latency, and which to take.",
     "context": "Pictures in context: stage 1, NFormer, MagFormer and re-ranking, each under its protocols.",
+    "selection": "ITSELF: schedules, selectors and backbones against its rivals, and where models look.",
 }
 
 _PLAIN: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}

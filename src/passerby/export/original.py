@@ -93,6 +93,7 @@ def open_original(model: str | Path) -> Original:
 
     Raises:
         CheckpointError: there is no such model, or it has no weights.
+        ConfigError: it has a local branch.
     """
     source = locate(model)
     if is_clip_folder(source.folder):
@@ -105,6 +106,11 @@ def open_original(model: str | Path) -> Original:
     checkpoint = read_checkpoint(source.folder)
     ours = source.name not in shipped_models() and not source.name.startswith("hf:")
     encoder = restore_dual_encoder(checkpoint)
+    if checkpoint.config.kind == "itself":
+        raise ConfigError(
+            f"{source.name} has a local branch, which is not exported: which tokens it takes is found from the "
+            "attention inside the tower; search with its weights (runtime torch), or train without model.local"
+        )
     return Original(source.folder, source.name, encoder, checkpoint.tokenizer(), checkpoint.config, ours)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from passerby.errors import ConfigError
 from passerby.models.alignment import Moment, PairFeatures, TextGroup, rows_of_groups
 from passerby.models.dual_encoder import DualEncoder, build_dual_encoder, unit_rows
-from passerby.models.itself_options import LocalOptions
+from passerby.models.itself_options import LocalOptions, branch_columns
 from passerby.models.towers.base import ImageTower, TextTower
 from passerby.nn.attention_rows import WatchedLayers
 from passerby.nn.grab import GrabHead
@@ -86,8 +86,8 @@ class Itself(DualEncoder):
 
     @property
     def branches(self) -> dict[str, tuple[int, int]]:
-        """Columns of each branch in a vector: its first, and the one after its last."""
-        return {"global": (0, self.global_dim), "local": (self.global_dim, self.embedding_dim)}
+        """Columns of each branch that the mixture holds; see `branch_columns`."""
+        return branch_columns(self.global_dim, self.local)
 
     def set_mix(self, mix: float) -> None:
         """Set the global branch's share of the score.

@@ -105,3 +105,17 @@ class LocalOptions:
                 raise ConfigError(f"local.{key}: no such key; known: {', '.join(known)}.{nearest(key, known)}")
         settled: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in values.items()}
         return cls(**settled)
+
+
+def branch_columns(global_dim: int, options: LocalOptions) -> dict[str, tuple[int, int]]:
+    """Columns of each branch in a vector: its first, and the one after its last.
+
+    A branch that the mixture leaves out is zero in every vector, so it is none of them.
+
+    Args:
+        global_dim: width of the global branch.
+        options: of the local one.
+    """
+    columns = {"global": (0, global_dim), "local": (global_dim, global_dim + options.width)}
+    shares = {"global": options.mix, "local": 1 - options.mix}
+    return {name: columns[name] for name, share in shares.items() if share > 0}

@@ -108,12 +108,12 @@ class Aligner(nn.Module):
 
     def _pictures(self, images: Tensor) -> Tensor:
         if not isinstance(self.encoder, DualEncoder):
-            raise ConfigError("ss and n_itc.second_view need a model without a local branch; leave out model.local")
+            raise ConfigError(f"ss and n_itc.second_view need a dual encoder, not {type(self.encoder).__name__}")
         return self.encoder.project_images(images)[0]
 
     def _masked(self, inputs: PairInputs, features: PairFeatures) -> list[MaskedGroup]:
         if not isinstance(self.encoder, DualEncoder):
-            raise ConfigError("mlm needs a model without a local branch; leave out model.local")
+            raise ConfigError(f"mlm needs a dual encoder, not {type(self.encoder).__name__}")
         tower, found = self.encoder.text_tower, []
         rows = rows_of_groups(inputs.groups, inputs.place)
         for index, (ids, words) in enumerate(zip(inputs.groups, inputs.masked, strict=True)):
