@@ -84,7 +84,7 @@ def make_gallery(rows: int, folder: Path) -> float:
             some /= np.linalg.norm(some, axis=1, keepdims=True)
             store.put([
                 Row(
-                    Picture(f"{number * 2654435761 % 2**32:08x}{number:024x}", Path(f"{number}.jpg"),
+                    Picture(f"{(number + 1) * 2654435761 % 2**32:08x}{number + 1:024x}", Path(f"{number}.jpg"),
                             f"camera {number % CAMERAS:02d}", 1_760_000_000.0 + number, int(number % PEOPLE),
                             f"{number % CAMERAS}/{number // 3}", f"film {number % 5}"),
                     some[number - start], thumbnails[number % PEOPLE],

@@ -217,6 +217,23 @@ def test_a_track_is_shown_whole_and_a_stranger_s_too(client, gallery, tmp_path):
     assert parse_where(Asking(where='track == "a"').where) == Filter.of(tracks=["a"])
 
 
+def test_a_second_stage_orders_the_hits_anew_and_says_how_long_it_took(client, gallery):
+    plain = client.get("/v1/search", params={"text": "red blue", "k": 10}).json()
+    again = client.get("/v1/search", params={"text": "red blue", "k": 10, "rerank": "k-reciprocal"}).json()
+    assert "rerank" not in plain["seconds"]
+    assert again["seconds"]["rerank"] >= 0
+    assert again["query"]["rerank"] == "k-reciprocal"
+    expected = gallery.search("red blue", k=10, reranker="k-reciprocal")
+    assert [hit["id"] for hit in again["hits"]] == [hit.id for hit in expected]
+    files = {"image": ("a.jpg", jpeg(person("green", "yellow", seed=99)))}
+    assert "rerank" in client.post("/v1/search", files=files, data={"rerank": "k-reciprocal"}).json()["seconds"]
+    for refused in ("context:/etc", "k-reciprocal:depth=7", "cross"):
+        assert client.get("/v1/search", params={"text": "red", "rerank": refused}).status_code == 422
+    page = client.get("/", params={"q": "red blue", "rerank": "k-reciprocal"}).text
+    assert "of them to order anew" in page
+    assert "ordered by k-reciprocal <a" in page
+
+
 def test_examples_go_with_pictures_too(client):
     liked, unliked = first(client)["id"], first(client, "white white")["id"]
     files = {"image": ("a.jpg", jpeg(person("green", "yellow", seed=99)))}

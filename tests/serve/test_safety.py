@@ -119,6 +119,28 @@ def test_a_port_that_is_taken_is_said_before_anything_is_loaded(gallery):
             run(gallery, Settings(port=other.getsockname()[1]), lambda address: None)
 
 
+def test_a_damaged_gallery_is_told_before_anybody_is_served(gallery, monkeypatch):
+    from passerby.errors import GalleryError
+    from passerby.serve.running import run
+
+    def damaged(*given, **named):
+        raise GalleryError("the vectors are gone")
+
+    monkeypatch.setattr(gallery, "search", damaged)
+    told = []
+    with pytest.raises(GalleryError, match="the vectors are gone"):
+        run(gallery, Settings(port=0), told.append)
+    assert not told
+
+
+def test_a_model_of_pictures_alone_is_served_too(gallery, monkeypatch):
+    monkeypatch.setattr(type(gallery.model), "reads_sentences", False, raising=False)
+    monkeypatch.setattr(gallery, "search", lambda *given, **named: pytest.fail("it cannot answer a sentence"))
+    app = create_app(gallery, Settings())
+    app.state.service.warm()
+    assert app.state.service.facets().fields["camera"]["c2"] == 12
+
+
 def test_pages_of_strangers_can_neither_read_nor_write(client, gallery):
     assert client.get("/v1/facets", headers={"Host": "evil.example"}).status_code == 421
     for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):

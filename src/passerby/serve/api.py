@@ -16,7 +16,21 @@ from passerby.errors import ConfigError
 from passerby.gallery import Filter, Hits
 from passerby.gallery.where import parse_where
 from passerby.serve.faults import missing
-from passerby.serve.parameters import MAX_K, MOST_PARTS, MOST_TEXT, NAME, Count, Group, Id, Ids, Score, Where, Word
+from passerby.serve.parameters import (
+    MAX_K,
+    MOST_PARTS,
+    MOST_TEXT,
+    NAME,
+    Count,
+    Group,
+    Id,
+    Ids,
+    Rerank,
+    Score,
+    Stage,
+    Where,
+    Word,
+)
 from passerby.serve.schema import Answer, Asked, Deleted, Health, answer_of
 from passerby.serve.service import Service
 
@@ -44,7 +58,7 @@ async def search(
         ]
         return service.gallery.search(
             asked.text, pixels, asked.k, weight, like=asked.like, unlike=asked.unlike, where=where or asked.where,
-            min_score=asked.min_score, group=asked.group, keep_poor=poor,
+            min_score=asked.min_score, group=asked.group, reranker=asked.rerank, keep_poor=poor,
         )  # fmt: skip
 
     if not (asked.text or images or asked.like):
@@ -67,9 +81,12 @@ def search_routes(service: Service) -> APIRouter:
         where: Where = None,
         min_score: Score = None,
         group: Group = None,
+        rerank: Rerank = None,
         keep_poor: bool = False,
     ) -> Answer:
-        asked = Asked(text=text, like=like, unlike=unlike, k=k, where=where, group=group, min_score=min_score)
+        asked = Asked(
+            text=text, like=like, unlike=unlike, k=k, where=where, group=group, min_score=min_score, rerank=rerank
+        )
         return answer_of(await search(service, request, asked, (), 0.5, keep_poor), address, asked)
 
     @routes.post("/search", summary="Search by pictures, with a sentence or without")
@@ -84,12 +101,14 @@ def search_routes(service: Service) -> APIRouter:
         where: Annotated[str | None, Form(max_length=MOST_TEXT)] = None,
         min_score: Annotated[float | None, Form(ge=-1, le=1)] = None,
         group: Annotated[str | None, Form(max_length=64)] = None,
+        rerank: Annotated[Stage | None, Form()] = None,
         keep_poor: Annotated[bool, Form()] = False,
     ) -> Answer:
         names = [each.filename or "" for each in image]
         asked = Asked(
-            text=text, image=names, like=like, unlike=unlike, k=k, where=where, group=group, min_score=min_score
-        )
+            text=text, image=names, like=like, unlike=unlike, k=k, where=where, group=group, min_score=min_score,
+            rerank=rerank,
+        )  # fmt: skip
         pictures = [await each.read() for each in image]
         return answer_of(await search(service, request, asked, pictures, text_weight, keep_poor), address, asked)
 

@@ -41,7 +41,6 @@ def create_app(gallery: Gallery, settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         del app
-        await asyncio.to_thread(service.warm)
         yield
         await asyncio.to_thread(service.close)
 

@@ -14,11 +14,13 @@ from passerby.gallery.where import parse_where, seconds_of
 USUAL_K = 24
 #: What the page offers to show one hit of each of.
 GROUPS = ("person", "track")
+#: The second stage that every gallery has; the page offers it as "by k-reciprocal neighbours".
+STAGE = "k-reciprocal"
 _CHOICES = ("camera", "source")
 _LISTS = (*_CHOICES, "like", "unlike")
 #: Most examples; with one more the oldest is forgotten.
 _MOST_EXAMPLES = 16
-_WORDS = ("since", "until", "where", "group", "picture")
+_WORDS = ("since", "until", "where", "group", "rerank", "picture")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Asking:
         until: time before which pictures were taken.
         where: a filter in its own language.
         group: a field of which one hit each is shown, or nothing.
+        rerank: a second stage by name, or nothing.
         k: number of hits.
         poor: whether poor matches are shown too.
     """
@@ -50,6 +53,7 @@ class Asking:
     until: str = ""
     where: str = ""
     group: str = ""
+    rerank: str = ""
     k: int = USUAL_K
     poor: bool = False
 
@@ -94,7 +98,11 @@ class Asking:
         """What narrows the search, in words, each with the address of the search without it."""
         chosen = [(f"{name} {value}", self.without(name, value)) for name in _CHOICES for value in getattr(self, name)]
         times = [("from", "since", self.since.replace("T", " ")), ("until", "until", self.until.replace("T", " "))]
-        others = [("where", "where", self.where), ("one of each", "group", self.group)]
+        others = [
+            ("where", "where", self.where),
+            ("one of each", "group", self.group),
+            ("ordered by", "rerank", self.rerank),
+        ]
         chosen += [(f"{word} {value}", self.address(**{name: ""})) for word, name, value in (*times, *others) if value]
         return chosen + ([("poor matches too", self.address(poor=False))] if self.poor else [])
 

@@ -17,7 +17,7 @@ from PIL import Image
 from passerby.errors import ConfigError, MissingExtraError, PasserbyError
 from passerby.gallery import Hit, Hits, Picture
 from passerby.serve.api import search
-from passerby.serve.asking import GROUPS, USUAL_K, Asking, with_picture
+from passerby.serve.asking import GROUPS, STAGE, USUAL_K, Asking, with_picture
 from passerby.serve.faults import RETRY_AFTER_S, status_of
 from passerby.serve.parameters import MAX_K, MOST_PARTS, MOST_TEXT, NAME
 from passerby.serve.schema import Asked, Facets, printable
@@ -51,12 +51,15 @@ def page_routes(service: Service, tokens: Tokens) -> APIRouter:
         until: Annotated[str, Query(max_length=64)] = "",
         where: _Text = "",
         group: Annotated[str, Query(pattern=f"^({'|'.join(GROUPS)})?$")] = "",
+        rerank: Annotated[str, Query(pattern=f"^({STAGE})?$")] = "",
         k: Annotated[int, Query(ge=1, le=MAX_K)] = USUAL_K,
         poor: bool = False,
     ) -> HTMLResponse:
+        lists = {"like": like, "unlike": unlike, "camera": camera, "source": source}
         asking = Asking(
-            q, picture, tuple(like), tuple(unlike), tuple(camera), tuple(source), since, until, where, group, k, poor
-        )
+            q, picture, since=since, until=until, where=where, group=group, rerank=rerank, k=k, poor=poor,
+            **{name: tuple(values) for name, values in lists.items()},
+        )  # fmt: skip
         return await _answer(service, request, asking)
 
     @routes.post("/picture", response_class=RedirectResponse, status_code=303, summary="Search by a picture")
@@ -112,8 +115,8 @@ async def _answer(
     page = _templates().get_template("page.html").render(
         asking=asking, hits=hits, some=some, warnings=warnings, problem=problem and printable(str(problem)),
         facets=facets, times=[moment(each) for each in facets.times or ()], pictures=len(service.gallery),
-        usual_k=USUAL_K, largest_k=MAX_K, groups=GROUPS, may_delete=service.settings.may_delete, details=details,
-        glance=glance, text=printable, milliseconds=round(1000 * sum(hits.seconds.values())),
+        usual_k=USUAL_K, largest_k=MAX_K, groups=GROUPS, stage=STAGE, may_delete=service.settings.may_delete,
+        details=details, glance=glance, text=printable, seconds=hits.seconds,
     )  # fmt: skip
     headers = {"Retry-After": str(RETRY_AFTER_S)} if status in (429, 503) else None
     return HTMLResponse(page, status, headers)
@@ -130,7 +133,7 @@ async def _found(service: Service, request: Request, asking: Asking) -> tuple[Hi
     text = [asking.q] if asking.q.strip() else []
     asked = Asked(
         text=text, like=list(asking.like), unlike=list(asking.unlike), k=asking.k, where=asking.where or None,
-        group=asking.group or None,
+        group=asking.group or None, rerank=asking.rerank or None,
     )  # fmt: skip
     hits = await search(service, request, asked, [] if pixels is None else [pixels], 0.5, asking.poor, where)
     return hits, [*warnings, *hits.warnings]

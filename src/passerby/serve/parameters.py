@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query
 
@@ -24,6 +24,10 @@ Where = Annotated[str | None, Query(max_length=MOST_TEXT, description='For examp
 Count = Annotated[int, Query(ge=1, le=MAX_K, description="Number of hits.")]
 Score = Annotated[float | None, Query(ge=-1, le=1)]
 Group = Annotated[str | None, Query(max_length=64, description="One hit for each value of this field.")]
+#: The second stage that needs no model, by name alone: with its options a client could have any number of stages made
+#: and kept, and the others load torch, which clients are not to bring into the service.
+Stage = Literal["k-reciprocal"]
+Rerank = Annotated[Stage | None, Query(description="A second stage that orders the best hits anew.")]
 
 #: Statuses that any route may answer with, for the OpenAPI document.
 FAULTS: dict[int | str, dict[str, Any]] = {

@@ -31,13 +31,16 @@ def run(gallery: Gallery, settings: Settings, ready: Callable[[str], None]) -> N
 
     Raises:
         ConfigError: the address cannot be listened at.
+        GalleryError: the gallery is damaged.
+        CheckpointError: its model cannot be loaded.
     """
     door = _listen(settings)
     if threading.current_thread() is threading.main_thread():
         # uvicorn raises the signal again when it has stopped; the gallery is still to be closed then.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    app = create_app(gallery, settings)
     config = uvicorn.Config(
-        create_app(gallery, settings),
+        app,
         log_level="warning",
         access_log=False,  # it would hold queries
         server_header=False,
@@ -48,6 +51,7 @@ def run(gallery: Gallery, settings: Settings, ready: Callable[[str], None]) -> N
     )
     host, port = f"[{settings.host}]" if ":" in settings.host else settings.host, door.getsockname()[1]
     try:
+        app.state.service.warm()
         with announced(gallery.address, settings.host, port):
             ready(f"http://{host}:{port}/")
             uvicorn.Server(config).run(sockets=[door])

@@ -51,6 +51,7 @@ class Asked(Record):
     where: str | None = None
     group: str | None = None
     min_score: float | None = None
+    rerank: str | None = None
 
 
 class Answer(Record):

@@ -51,9 +51,15 @@ class Service:
             self._facets = None
 
     def warm(self) -> None:
-        """Load the model and answer one question, so that the first visitor does not wait for that."""
-        if len(self.gallery):
+        """Load the model, answer one question and count what there is, so that no visitor waits for that.
+
+        Raises:
+            GalleryError: the gallery is damaged.
+            CheckpointError: its model cannot be loaded.
+        """
+        if len(self.gallery) and getattr(self.gallery.model, "reads_sentences", True):
             self.gallery.search("a person", k=1)
+        self.facets()
 
     def facets(self) -> Facets:
         """What there is to filter by; counted anew after a while, as another process may write too."""

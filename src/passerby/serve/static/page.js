@@ -38,7 +38,7 @@
 
   // Empty fields would only make the address of a search longer.
   ask.addEventListener("formdata", (event) => {
-    for (const name of ["q", "since", "until", "where", "group"]) {
+    for (const name of ["q", "since", "until", "where", "group", "rerank"]) {
       if (!event.formData.get(name)) event.formData.delete(name);
     }
   });
