@@ -58,8 +58,8 @@
       const words = found.words.map((each) =>
         word(each.word, each.weight, Math.max(...weights), () => draw(each.relevance, one)));
       find("#words").replaceChildren(sentence, ...words);
-      const way = found.how === "occlusion" ? "found by covering places one by one" : "found by gradients";
-      find("#told").textContent = `The words alone score ${found.score.toFixed(3)}; places ${way}.`;
+      const way = found.how === "occlusion" ? "covering them one by one" : "gradients";
+      find("#told").textContent = `The words alone score ${found.score.toFixed(3)}. Places were found by ${way}.`;
       sentence.click();
     } catch (error) {
       find("#told").textContent = error.message;
