@@ -29,8 +29,9 @@ _LOGGER = logging.getLogger(__name__)
 _INDEX_FROM = 10_000
 #: Rows behind the shard are compared one by one; this many, or a twentieth of the shard, are put into it.
 _LONGEST_TAIL = 4_000
-#: Filters that leave this many rows or fewer are answered by comparing all of them.
-_FEW = 2_000
+#: Filters that leave this many rows, or a fiftieth of the shard, are answered by comparing all of them: the shard would
+#: be asked for a hundred times more candidates than hits, which at a million rows costs four times as much.
+_FEW, _FEW_SHARE = 2_000, 50
 #: More candidates than this are not asked of the shard; comparing every row is then no slower.
 _MOST_CANDIDATES = 20_000
 #: Candidates per wanted hit that the codes choose and the rows rank, and how many at least.
@@ -87,7 +88,8 @@ class EdgeEngine(ExactEngine):
     def search(self, query: np.ndarray, k: int, among: np.ndarray | None = None) -> list[tuple[str, float]]:
         """Let the shard choose candidates and rank them by their rows; equal scores are ordered by id."""
         total = self.span
-        if self._shard is None or (among is not None and len(among) <= _FEW):
+        few = max(_FEW, self._covered // _FEW_SHARE)
+        if self._shard is None or (among is not None and len(among) <= few):
             return super().search(query, k, among)
         allowed = self._flags(total, among)
         tail = np.flatnonzero(allowed[self._covered :]) + self._covered
