@@ -306,21 +306,32 @@ _DENSE = {"dense": "matrices as the formulas are written", "lean": "matrices, on
 
 
 def searching() -> str:
-    """Searching large galleries, with and without filters."""
+    """Searching large galleries, with and without filters, and what they take."""
     found = benchmark("gallery")
     if not found or not found["search"]:
         return MISSING
-    head = "| pictures | filter | processor ms | wall ms, median | wall ms, least | NumPy exact, median | recall@10 |"
-    lines = [head, f"|---:|---|{'---:|' * 5}"]
-    for run in found["search"].values():
+    head = "| pictures | engine | filter | processor ms | wall, median | wall, least | NumPy, median | recall@10 |"
+    lines = [head, f"|---:|---|---|{'---:|' * 5}"]
+    sizes = ["| pictures | engine | load | made in, processor s | first answer s | memory MB | of it files | disk MB |"]
+    sizes.append(f"|---:|---|{'---:|' * 6}")
+    runs = sorted(found["search"].values(), key=lambda run: (run["rows"], run["engine"]))
+    for run in runs:
+        which = f"{run['rows']:,} | {run['engine']}{', graph' if run['graph'] else ''}"
         for name, row in run["searches"].items():
-            times = " | ".join(f"{row[key]:.2f}" for key in ("cpu_ms", "p50", "least", "numpy_p50"))
-            graph = ", graph" if run["graph"] else ""
-            lines.append(f"| {run['rows']:,}{graph} | {name} | {times} | {row['recall_at_10']:.3f} |")
-        row = run["with_text"]
-        times = " | ".join(f"{row[key]:.2f}" for key in ("cpu_ms", "p50", "least"))
-        lines.append(f"| {run['rows']:,} | a sentence, encoding included | {times} | | |")
-    return "\n".join(lines) + f"\n\n512 dimensions, k = 10. {machine(found['machine'])}"
+            times = " | ".join(f"{row[key]:.1f}" for key in ("cpu_ms", "p50", "least", "numpy_p50"))
+            lines.append(f"| {which} | {name} | {times} | {row['recall_at_10']:.3f} |")
+        row, memory = run["with_text"], run["memory_mb"]
+        times = " | ".join(f"{row[key]:.1f}" for key in ("cpu_ms", "p50", "least"))
+        lines.append(f"| {which} | a sentence, encoding included | {times} | | |")
+        made = f"{run['build_cpu_s']:.0f}" if "build_cpu_s" in run else "–"
+        taken = f"{memory['own'] + memory['mapped']:,.0f} | {memory['mapped']:,.0f} | {run['disk_mb']:,.0f}"
+        sizes.append(f"| {which} | {run['machine']['load']:.1f} | {made} | {run['reopen_s']:.1f} | {taken} |")
+    facts = {key: value for key, value in runs[-1]["machine"].items() if key != "load"}
+    about = (
+        f"{runs[-1]['dim']} dimensions, k = 10. NumPy is exact search of single-precision numbers in memory, timed "
+        "alternately. Wall times depend on what else the machine does, which its load tells; processor times hardly do."
+    )
+    return "\n".join([*lines, "", *sizes, "", f"{about} {machine(facts)}"])
 
 
 def ingesting() -> str:
@@ -410,6 +421,43 @@ def sparse_attention() -> str:
     return "\n".join(lines) + f"\n\n{machine(found['machine'])}"
 
 
+def serving() -> str:
+    """What the service does under load, when its page is painted, and what requests that are made up bring about."""
+    found = benchmark("service")
+    if not found:
+        return MISSING
+    lines = [
+        "| what | load of the machine | median ms | 99 % below, ms | longest ms | answers |",
+        "|---|---:|---:|---:|---:|---|",
+    ]
+    for name in ("steady", "flood"):
+        if row := found.get(name):
+            answers = ", ".join(f"{count:,} × {status}" for status, count in row["statuses"].items())
+            what = f"{row['rate']:g} searches a second for {row['seconds'] / 60:g} min"
+            times = f"{row['p50_ms']:.0f} | {row['p99_ms']:.0f} | {row['longest_ms']:.0f}"
+            lines.append(f"| {what} | {row['machine_load'][0]:.1f} | {times} | {answers} |")
+    if row := found.get("paint"):
+        for name, what in (("server", "page received"), ("words", "words painted"), ("picture", "first hit painted")):
+            each = row[f"{name}_ms"]
+            lines.append(
+                f"| {what} | {row['machine_load'][0]:.1f} | {each['p50']:.0f} | – | {each['longest']:.0f} | "
+                f"{row['pages']} pages |"
+            )
+    notes = [f"{found['pictures']:,} pictures; times of accepted searches as clients see them, of pages in Chromium."]
+    if row := found.get("steady"):
+        notes.append(
+            f"Under the steady load the service's memory grew by {row['memory_growth_percent']:g} %; a search took "
+            f"{row['cpu_ms_each']:.0f} ms of the processor."
+        )
+    if row := benchmark("fuzzing"):
+        worst = sum(count for status, count in row["statuses"].items() if int(status) >= 500)
+        notes.append(
+            f"Of {row['requests']:,} requests that Schemathesis made up for {row['routes']} routes, {worst} were "
+            "answered with 500 or above."
+        )
+    return "\n".join(lines) + "\n\n" + " ".join(notes) + f" {machine(found['machine'])}"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     **{f"demo-{size}": (lambda size=size: demo(size)) for size in ("small", "medium", "large")},
     **{f"demo-{size}-time": (lambda size=size: demo_time(size)) for size in ("small", "medium", "large")},
@@ -422,6 +470,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "evaluating": evaluating,
     "sparse-attention": sparse_attention,
     "searching": searching,
+    "serving": serving,
     "match-bands": match_bands,
     "ingest": ingesting,
     "surviving": surviving,

@@ -176,6 +176,7 @@ def test_the_keyboard_is_enough(page):
     page.press("ArrowRight")
     second = page.run("document.querySelectorAll('.hit')[1].dataset.id")
     assert page.run("document.activeElement.closest('.hit').dataset.id") == second
+    page.wait("getComputedStyle(document.querySelectorAll('.hit dl')[1]).opacity === '1'")  # what is known of it
     page.press("Enter")
     page.wait("document.querySelector('#larger').open && document.querySelector('#crop').naturalWidth > 0")
     page.press("Escape")

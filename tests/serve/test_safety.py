@@ -12,7 +12,7 @@ import pytest
 from colour_encoder import ColourEncoder, jpeg, person
 from conftest import HOSTILE
 from passerby.data.images import decode_image
-from passerby.errors import ConfigError
+from passerby.errors import ConfigError, DataError
 from passerby.gallery import Gallery
 from passerby.serve import Settings, create_app
 from passerby.serve.desk import BusyError, Desk, TooSlowError
@@ -174,6 +174,23 @@ def test_large_pictures_are_refused_from_their_header(client):
     bomb += (1).to_bytes(2, "little") + (24).to_bytes(2, "little") + bytes(24)
     answer = client.post("/v1/search", files={"image": ("a.bmp", bomb)})
     assert answer.status_code == 400
+
+
+def test_pictures_of_strangers_are_decoded_under_limits_on_every_way_in(client, monkeypatch):
+    seen = []
+
+    def decode(encoded, at_least=None, name=None):
+        seen.append(name)
+        raise DataError(f"{name} takes too much time or memory")
+
+    monkeypatch.setattr("passerby.serve.service.decode_untrusted", decode)
+    files = {"image": ("a.jpg", jpeg(person("red", "red")))}
+    for path in ("/v1/search", "/picture"):
+        answer = client.post(path, files=files)
+        assert answer.status_code == 400
+        assert "too much time" in answer.text
+    assert client.post("/v1/pictures", files=files).json()["added"] == 0
+    assert len(seen) == 3
 
 
 def test_nothing_writes_unless_it_is_allowed(gallery):
