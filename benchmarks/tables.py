@@ -171,6 +171,25 @@ def exported() -> str:
     return "\n".join(lines) + f"\n\n{about}. {machine(found['machine'])}"
 
 
+def distilled() -> str:
+    """A student with and without its teacher."""
+    found = benchmark("distillation")
+    if not found:
+        return MISSING
+    lines = ["| student | R@1, mean | 95 % interval over seeds | each seed |", "|---|---:|---|---|"]
+    for key, label in (("without", "alone"), ("with", "with the teacher"), ("difference", "difference")):
+        row, sign = found[key], "+" if key == "difference" else ""
+        each = ", ".join(f"{value:{sign}.1f}" for value in row["values"])
+        lines.append(
+            f"| {label} | {row['mean']:{sign}.1f} | {row['low']:{sign}.1f} to {row['high']:{sign}.1f} | {each} |"
+        )
+    about = (
+        f"{found['what']}; students trained on {found['people']:,} people for {found['epochs']} epochs. The teacher, "
+        f"{found['teacher']['name']}, has {found['teacher']['r1']:.1f}."
+    )
+    return "\n".join(lines) + f"\n\n{about}"
+
+
 def training_step() -> str:
     """Our training step beside the others."""
     found = benchmark("training_step")
@@ -465,6 +484,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "speed": speed,
     "engines": engines,
     "exported": exported,
+    "distilled": distilled,
     "training-step": training_step,
     "rendering": rendering,
     "evaluating": evaluating,

@@ -1,4 +1,4 @@
-"""OpenVINO's towers by the shape they are compiled for: whatever a batch is cut into, each picture has its own vector."""
+"""OpenVINO's towers by the shape they are compiled for: however a batch is cut, each picture has its own vector."""
 
 import numpy as np
 import pytest

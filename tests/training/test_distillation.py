@@ -1,12 +1,14 @@
 """Distillation: views that are one change at every size, teachers asked once, lessons that move the student alone."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -167,3 +169,26 @@ def test_what_does_not_fit_is_refused(dataset, teacher):
         with pytest.raises(ConfigError, match=words):
             recipe(teacher, objective=objective)
     assert load_recipe("distill").task == "distillation"
+
+
+def test_two_processes_come_to_the_same_parameters_as_one(dataset, teacher, tmp_path):
+    # Neither batch statistics nor dropout: both are each process's own. Views belong to pictures, and stay.
+    tree = coloured_people.recipe(
+        {"name": "timm", "options": {"source": "test_convnext", "weights": "random"}},
+        {"name": "conv", "options": {"channels": 16, "dropout": 0.0}},
+        data={"image_size": [64, 32]},
+        optimisation={"epochs": 2, "learning_rate": 3e-4},
+    )
+    tree |= {"task": "distillation", "teacher": {"model": str(teacher), "views": 2}}
+    tree["model"]["embedding_dim"] = 32
+    (tmp_path / "recipe.yaml").write_text(json.dumps(tree))  # JSON is YAML
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "passerby"]
+    command += ["train", str(tmp_path / "recipe.yaml"), "--data", f"rstpreid:{dataset.root}"]
+    command += ["--out", str(tmp_path / "two"), "--json"]
+    shared = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert shared.returncode == 0, shared.stderr
+    run_recipe(parse_recipe(tree), dataset, tmp_path / "one")
+    one, two = (load_file(tmp_path / name / "checkpoint" / "model.safetensors") for name in ("one", "two"))
+    for name, value in one.items():
+        if name != "text_tower.score.bias":  # the softmax over words cancels it: its gradient is rounding, no more
+            torch.testing.assert_close(two[name], value, rtol=1e-5, atol=1e-5, msg=name)
