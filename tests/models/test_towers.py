@@ -155,6 +155,36 @@ def test_a_tower_without_branches_is_its_own_fused_form():
     assert (plain := image_tower("stripe_conv", **IMAGE["stripe_conv"])).fused() is plain
 
 
+def test_words_of_the_first_layer_are_pooled_beside_the_last():
+    torch.manual_seed(0)
+    tower = text_tower("conv", **TEXT["conv"], layers=3, levels=2).eval()
+    ids = torch.tensor([[3, 9, 4, 49], [7, 8, 0, 0]])
+    tokens = tower.tokens(ids)
+    one = text_tower("conv", **TEXT["conv"], layers=3)
+    one.load_state_dict(tower.state_dict())
+    last, pooled = one.eval().tokens(ids), tower(ids)
+    torch.testing.assert_close(tokens[..., :16], last)
+    torch.testing.assert_close(pooled[:, : one.width], one(ids))
+    torch.testing.assert_close(pooled[0, one.width :], tokens[0, :, 16:].amax(dim=0))
+    torch.testing.assert_close(pooled[1, one.width :], tokens[1, :2, 16:].amax(dim=0))
+    assert pooled.shape == (2, tower.width)
+
+
+def test_rows_of_finer_stages_stand_in_front_of_the_cells():
+    torch.manual_seed(0)
+    tower = image_tower("stripe_conv", image_size=(32, 48), channels=4, levels=3, means=True).eval()
+    images, maps = torch.randn(2, 3, 32, 48), []
+    for place in (0, 2, 4):
+        tower.stages[place].register_forward_hook(lambda layer, given, made: maps.append(made))
+    tokens = tower.tokens(images)
+    assert tokens.shape == (2, 2 + 2 + 2 * 3, 16)
+    rows = [made.amax(dim=3).transpose(1, 2).flatten(1) for made in maps]  # (2, 8 * 4), (2, 4 * 8), (2, 2 * 16)
+    assert torch.equal(tokens[:, :4].flatten(1), torch.cat(rows[:2], dim=1))
+    expected = torch.cat([*rows, maps[2].mean(dim=3).transpose(1, 2).flatten(1)], dim=1)
+    torch.testing.assert_close(tower.pool(tokens), expected)
+    assert expected.shape == (2, tower.width)
+
+
 def test_patches_beside_their_standardised_selves_without_making_these():
     torch.manual_seed(0)
     images, weight = torch.rand(3, 3, 16, 8, dtype=torch.float64), torch.randn(5, 6, 4, 4, dtype=torch.float64)
@@ -210,8 +240,10 @@ def test_the_hub_does_not_answer(monkeypatch):
         (lambda: text_tower("destilbert"), "Did you mean 'distilbert'"),
         (lambda: image_tower("stripe_conv", chanels=3), "no option 'chanels'.*Did you mean 'channels'"),
         (lambda: image_tower("stripe_conv", image_size=(33, 16)), "multiples of 16"),
+        (lambda: image_tower("stripe_conv", levels=4), "levels is 4; expected 1 to 3"),
         (lambda: image_tower("clip", image_size=(33, 16), patch=8), "multiples of the patch"),
         (lambda: text_tower("conv"), "needs the option 'vocabulary_size'"),
+        (lambda: text_tower("conv", vocabulary_size=9, levels=3), "levels is 3; expected 1 to the number of layers, 2"),
         (lambda: text_tower("clip", source="here", channels=3), "no option 'channels'; known: source"),
         (lambda: image_tower("vit_tiny_patch16_224", image_size=(8, 8), weights="random"), "cannot"),
         (

@@ -4,9 +4,10 @@ A patchifying stem (kernel and stride 4), three residual stages at strides 4, 8 
 pooling within each row of the last map: people stand upright in their crops, so rows are body parts (the horizontal
 stripes of PCB, Sun et al. 2018, section 3.1). Plain 3x3 convolutions suit the matrix units of recent processors, where
 depthwise ones do not. The stem sees each picture twice, as it is and standardised per channel, because
-every camera of a site has its own idea of white.
+every camera of a site has its own idea of white. With `levels` above 1 the rows of the finer stages are pooled too:
+what a stride of 16 blurs, such as shoes and stripes, is still there at 8 and 4.
 
-Axes: B pictures, C channels, R rows and S columns of the last map, T = R * S tokens.
+Axes: B pictures, C channels, R rows and S columns of the last map, N levels, T = (N - 1) * R + R * S tokens.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from passerby.models.towers.base import ImageTower, Preprocessing
 from passerby.models.towers.registry import register_image_tower
 from passerby.nn.tiled_convolution import TiledConv2d
 
+_STAGES = 3
 #: Added to a picture's standard deviation, so that an even surface is not turned into noise.
 _FAINT = 0.1
 
@@ -77,20 +79,34 @@ def _downsample(channels: int, wider: int) -> nn.Sequential:
 class StripeConv(ImageTower):
     """Residual convolutions with one token per cell and one pooled stripe per row of the last map.
 
+    In front of the cells stand the rows of the finer stages, the finest first, those of one band of the picture folded
+    into one token.
+
     Args:
         image_size: (height, width) in pixels, multiples of 16.
         channels: channels of the first stage; doubled by each of the next two.
         blocks: residual blocks per stage.
+        levels: stages whose rows are pooled, counted from the last; 1 to 3.
+        means: whether the mean of each row of cells stands beside its strongest response.
 
     Shape:
-        (B, 3, H, W) -> tokens (B, T, 4 * channels) -> pooled (B, R * 4 * channels), R = H / 16.
+        (B, 3, H, W) -> tokens (B, T, 4 * channels) -> pooled (B, N * R * 4 * channels), R = H / 16; with means N + 1.
 
     Raises:
-        ConfigError: a side is no multiple of 16.
+        ConfigError: a side is no multiple of 16, or there are not so many levels.
     """
 
-    def __init__(self, image_size: tuple[int, int] = (96, 48), channels: int = 64, blocks: int = 1) -> None:
+    def __init__(
+        self,
+        image_size: tuple[int, int] = (96, 48),
+        channels: int = 64,
+        blocks: int = 1,
+        levels: int = 1,
+        means: bool = False,
+    ) -> None:
         super().__init__()
+        if not 1 <= levels <= _STAGES:
+            raise ConfigError(f"stripe_conv: levels is {levels}; expected 1 to {_STAGES}")
         height, width = image_size
         if height % 16 or width % 16:
             raise ConfigError(f"stripe_conv: image_size is {height}x{width}; both must be multiples of 16")
@@ -100,7 +116,10 @@ class StripeConv(ImageTower):
         self.rows = height // 16
         self.grid = (self.rows, width // 16)
         wide = 4 * channels
-        self.width = self.rows * wide
+        self.means = means
+        self.width = (levels + means) * self.rows * wide
+        # Where the finer pooled stages end among the layers: a stage is its blocks, and a narrowing stands between two.
+        self.pooled_after = [stage * (blocks + 1) + blocks - 1 for stage in range(_STAGES - levels, _STAGES - 1)]
         self.stem = nn.Sequential(
             nn.Conv2d(6, channels, 4, stride=4, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
         )
@@ -113,14 +132,23 @@ class StripeConv(ImageTower):
         )
 
     def tokens(self, images: Tensor) -> Tensor:
-        """One token per cell of the last map, row by row: (B, 3, H, W) -> (B, T, 4 * channels)."""
+        """Rows of the finer levels, then the cells of the last map row by row: (B, 3, H, W) -> (B, T, 4 * channels)."""
         convolution, *rest = self.stem
         maps = patchify(images, cast(nn.Conv2d, convolution).weight)  # (B, C, H / 4, W / 4)
         for layer in rest:
             maps = layer(maps)
-        return self.stages(maps).flatten(2).transpose(1, 2)
+        finer = []
+        for place, layer in enumerate(self.stages):
+            maps = layer(maps)
+            if place in self.pooled_after:
+                rows = maps.amax(dim=3).transpose(1, 2)  # (B, R', C'), R' * C' = R * C
+                finer.append(rows.reshape(len(rows), self.rows, -1))
+        cells = maps.flatten(2).transpose(1, 2)  # (B, R * S, C)
+        return torch.cat([*finer, cells], dim=1) if finer else cells
 
     def pool(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Strongest response of each row, rows side by side: (B, T, C) -> (B, R * C). Takes no mask."""
-        rows = tokens.unflatten(1, (self.rows, -1))  # (B, R, S, C)
-        return rows.amax(dim=2).flatten(1)
+        """Finer rows as they are, and each row of cells as one: (B, T, C) -> (B, N * R * C). Takes no mask."""
+        front = len(self.pooled_after) * self.rows
+        cells = tokens[:, front:].unflatten(1, (self.rows, -1))  # (B, R, S, C)
+        pooled = [cells.amax(dim=2), cells.mean(dim=2)] if self.means else [cells.amax(dim=2)]  # (B, R, C) each
+        return torch.cat([tokens[:, :front], *pooled], dim=1).flatten(1)

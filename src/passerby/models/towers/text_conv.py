@@ -2,9 +2,11 @@
 
 Two convolutions of width five see a colour and its garment together, which is the binding that a sentence about
 clothes is made of; learned queries then weigh the words, most of which say nothing about the person, and stand beside
-the strongest response of each channel (attentive statistics over words as in Lin et al. 2017, section 2.1).
+the strongest response of each channel (attentive statistics over words as in Lin et al. 2017, section 2.1). With
+`levels` above 1 the strongest responses of the layers below stand there too: a single pair of words, before a whole
+phrase is mixed into it.
 
-Axes: B sentences, L tokens, C channels, Q queries.
+Axes: B sentences, L tokens, C channels, Q queries, N levels.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
+from passerby.errors import ConfigError
 from passerby.models.towers.base import TextTower
 from passerby.models.towers.registry import register_text_tower
 
@@ -33,16 +36,29 @@ class ConvText(TextTower):
         dropout: share of the embedding's channels dropped in training, the same ones in all words of a sentence
             (Gal and Ghahramani 2016).
         queries: learned queries of the attention pooling.
+        levels: layers whose strongest responses are pooled, counted from the last; 1 to `layers`.
 
     Shape:
-        ids (B, L) int64 -> tokens (B, L, C) -> pooled (B, (Q + 1) * C).
+        ids (B, L) int64 -> tokens (B, L, N * C), the last layer's first -> pooled (B, (Q + N) * C).
+
+    Raises:
+        ConfigError: there are not so many layers.
     """
 
     def __init__(
-        self, vocabulary_size: int, channels: int = 192, layers: int = 2, dropout: float = 0.1, queries: int = 4
+        self,
+        vocabulary_size: int,
+        channels: int = 192,
+        layers: int = 2,
+        dropout: float = 0.1,
+        queries: int = 4,
+        levels: int = 1,
     ) -> None:
         super().__init__()
-        self.width = (queries + 1) * channels
+        if not 1 <= levels <= layers:
+            raise ConfigError(f"conv: levels is {levels}; expected 1 to the number of layers, {layers}")
+        self.channels, self.levels = channels, levels
+        self.width = (queries + levels) * channels
         self.embedding = nn.Embedding(vocabulary_size, channels, padding_idx=0)
         self.dropout = nn.Dropout(dropout)
         self.convolutions = nn.ModuleList(nn.Conv1d(channels, channels, 5, padding=2) for _ in range(layers))
@@ -50,7 +66,7 @@ class ConvText(TextTower):
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(layers))
 
     def tokens(self, ids: Tensor) -> Tensor:
-        """One vector per token; those of the padding are zero: (B, L) -> (B, L, C)."""
+        """One vector per token; those of the padding are zero: (B, L) -> (B, L, N * C)."""
         # All in the number format of the convolutions: a sum of two formats costs more than the convolution.
         kind = _number_format(self.embedding.weight)
         keep = (ids != 0).unsqueeze(-1).to(kind)  # (B, L, 1)
@@ -58,17 +74,20 @@ class ConvText(TextTower):
         if self.training:
             state = state * self.dropout(torch.ones_like(state[:, :1]))
         state = state * keep
+        states = []
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             found = torch.relu(norm(_along_words(state, cast(nn.Conv1d, convolution))))
             state = torch.addcmul(state, found.to(kind), keep)
-        return state
+            states.append(state)
+        return state if self.levels == 1 else torch.cat(states[: -self.levels - 1 : -1], dim=2)
 
     def pool(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Weighted means of the words, one a query, and their maximum: (B, L, C), (B, L) -> (B, (Q + 1) * C)."""
+        """Weighted means of the words, one a query, and their maximum: (B, L, N * C), (B, L) -> (B, (Q + N) * C)."""
         keep = mask.unsqueeze(-1)  # (B, L, 1)
-        weights = self.score(tokens).float().masked_fill(~keep, _NEVER).softmax(dim=1)  # (B, L, Q)
-        means = weights.to(tokens.dtype).transpose(1, 2) @ tokens  # (B, Q, C)
-        strongest = tokens.masked_fill(~keep, _NEVER).amax(dim=1)  # (B, C)
+        last = tokens[..., : self.channels]  # (B, L, C)
+        weights = self.score(last).float().masked_fill(~keep, _NEVER).softmax(dim=1)  # (B, L, Q)
+        means = weights.to(tokens.dtype).transpose(1, 2) @ last  # (B, Q, C)
+        strongest = tokens.masked_fill(~keep, _NEVER).amax(dim=1)  # (B, N * C)
         return torch.cat([means.flatten(1), strongest], dim=1)
 
 
