@@ -77,6 +77,22 @@ def test_index_with_another_model_is_refused(call, gallery, people, monkeypatch)
     assert "'other' is another one" in err
 
 
+def test_a_second_stage_orders_anew_and_shows_its_latency(call, gallery, monkeypatch):
+    plain = json.loads(call("search", gallery, "red blue", "-k", "5", "--json")[1])
+    code, out, _ = call("search", gallery, "red blue", "-k", "5", "--rerank", "k-reciprocal:k1=4,k2=2", "--json")
+    answer = json.loads(out)
+    assert code == 0
+    assert answer["query"] == plain["query"] | {"rerank": "k-reciprocal:k1=4,k2=2"}
+    assert set(answer["seconds"]) == {"encode", "search", "rerank"}
+    assert all(0 <= hit["score"] <= 1 for hit in answer["hits"])
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    shown = call("search", gallery, "red blue", "--rerank", "k-reciprocal")[1]
+    assert "rerank " in shown.splitlines()[-1]
+    code, out, err = call("search", gallery, "red", "--rerank", "k-recip")
+    assert (code, out) == (1, "")
+    assert "there is no second stage 'k-recip'" in err
+
+
 def test_search_prints_tab_separated_lines_in_a_pipe(call, gallery):
     code, out, err = call("search", gallery, "green red", "-k", 3)
     assert (code, err) == (0, "")
