@@ -75,6 +75,7 @@ def cost_figure(cells: Sequence[Mapping[str, Any]], cost: str, label: str) -> by
         axis.annotate(
             cell["encoder"], (x, y), (6 if after else -6, 5), textcoords="offset points", fontsize=8, color=_INK,
             ha="left" if after else "right", bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0},
+            zorder=1.5,  # over the line, under the points
         )  # fmt: skip
     axis.set_xscale("log")
     axis.margins(x=0.12)
@@ -85,7 +86,7 @@ def cost_figure(cells: Sequence[Mapping[str, Any]], cost: str, label: str) -> by
                    color=_INK, fontsize=9)  # fmt: skip
     axis.spines[["top", "right"]].set_visible(False)
     axis.spines[["left", "bottom"]].set_color(_EDGE)
-    axis.tick_params(colors=_FAINT, labelsize=8, which="both")
+    axis.tick_params(colors=_FAINT, labelsize=8, which="both", pad=5, length=3)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None})
     return stream.getvalue()

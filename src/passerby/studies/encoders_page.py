@@ -86,7 +86,7 @@ def recommendations(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
             low = best["intervals"]["r1"][0]
             floor = best["figures"]["r1"] if low is None else low
             take = min((cell for cell in inside if cell["figures"]["r1"] >= floor), key=lambda cell: costs(cell)[cost])
-            why = "the best" if take is best else f"cheaper, and inside the interval of {best['encoder']}"
+            why = "the best" if take is best else f"cheaper, inside the interval of {best['encoder']}"
             rows.append(
                 {
                     "budget": f"{words}: {limit:,} {unit}",
@@ -119,8 +119,8 @@ def _second(cell: Mapping[str, Any]) -> dict[str, Any]:
 
 def _printed(name: str) -> dict[str, Any]:
     row = PUBLISHED[name]
-    figures = (row.parameters_m, row.flops_g, row.one_query_s, row.five_queries_s, row.map)
-    return {"name": name, "cells": [f"{value:g}" for value in figures]}
+    sums = [f"{value:.3f}" for value in (row.parameters_m, row.flops_g)]
+    return {"name": name, "cells": sums + [f"{value:.4f}" for value in (row.one_query_s, row.five_queries_s, row.map)]}
 
 
 def _third(cell: Mapping[str, Any]) -> dict[str, str]:
