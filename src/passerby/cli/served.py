@@ -110,20 +110,24 @@ class Served:
         """The body of an answer; a service that is busy is asked again."""
         token = os.environ.get(TOKEN_VARIABLE)
         headers = (headers or {}) | ({"Authorization": f"Bearer {token}"} if token else {})
-        for attempt in range(_TRIES):
-            try:
-                status, answer = self._once(method, path, body, headers)
-            except (OSError, http.client.HTTPException) as error:
-                reason = str(error) or type(error).__name__
-                raise self._failed(f"does not answer ({reason}); stop it and try again") from error
-            if status not in _BUSY or attempt == _TRIES - 1:
+        status, answer = self._answered(method, path, body, headers)
+        for _ in range(_TRIES - 1):
+            if status not in _BUSY:
                 break
             time.sleep(_RETRY_AFTER_S)
+            status, answer = self._answered(method, path, body, headers)
         if status == http.client.UNAUTHORIZED:
             raise self._failed(f"asks for a token; set {TOKEN_VARIABLE} to the one that it was started with")
         if status != http.client.OK:
             raise GalleryError(_reason(answer) or self._failed(f"answers with status {status}"))
         return answer
+
+    def _answered(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+        try:
+            return self._once(method, path, body, headers)
+        except (OSError, http.client.HTTPException) as error:
+            reason = str(error) or type(error).__name__
+            raise self._failed(f"does not answer ({reason}); stop it and try again") from error
 
     def _once(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
         # Not urllib: it would send the token to a proxy that the environment names.
