@@ -155,12 +155,11 @@ class DualEncoder(nn.Module):
             raise ConfigError("the model has no re-ranker to look at pictures; give it one with model.reranker")
         maps = self.reranker.image_maps(tokens.detach())  # (B, T, M)
         chosen = places.split([len(words) for _, words, _ in parts])
-        return torch.cat(
-            [
-                self.reranker.score(self.reranker.text_states(words.detach()), mask, maps[rows])
-                for (_, words, mask), rows in zip(parts, chosen, strict=True)
-            ]
-        )
+        logits = []
+        for (_, words, mask), rows in zip(parts, chosen, strict=True):
+            candidates = maps.index_select(0, rows.flatten()).unflatten(0, rows.shape)  # (rows, K, T, M)
+            logits.append(self.reranker.score(self.reranker.text_states(words.detach()), mask, candidates))
+        return torch.cat(logits)
 
 
 def build_dual_encoder(

@@ -95,11 +95,11 @@ class CrossMatch(nn.Module):
         words = self.norm_words(words)
         query, says = (_in_heads(part, self.heads) for part in (self.query(words), self.says(words)))  # (Q, H, L, C/H)
         key, value = (_in_heads(part.flatten(1, 2), self.heads) for part in kept.to(query.dtype).chunk(2, dim=-1))
-        seen = _exactly(query * query.shape[-1] ** -0.5 @ key.transpose(2, 3))  # (Q, H, L, K * T)
-        match = _exactly(says @ value.transpose(2, 3))
+        seen = query * query.shape[-1] ** -0.5 @ key.transpose(2, 3)  # (Q, H, L, K * T)
+        match = says @ value.transpose(2, 3)
         look = seen.unflatten(3, (candidates, count)).softmax(dim=-1)  # (Q, H, L, K, T)
         verdicts = (look * match.unflatten(3, (candidates, count))).sum(dim=-1)  # (Q, H, L, K)
-        scores = _exactly(self.weigh(words))
+        scores = self.weigh(words)
         gates = scores.masked_fill(~mask[:, :, None], torch.finfo(scores.dtype).min).softmax(dim=1)  # (Q, L, H)
         # A sum of products and not a matrix product, which mixed precision would round to three digits.
         return (verdicts * gates.transpose(1, 2).unsqueeze(3)).sum(dim=(1, 2))
@@ -108,8 +108,3 @@ class CrossMatch(nn.Module):
 def _in_heads(states: Tensor, heads: int) -> Tensor:
     """(Q, L, C) -> (Q, H, L, C/H)."""
     return states.unflatten(-1, (heads, -1)).transpose(1, 2)
-
-
-def _exactly(values: Tensor) -> Tensor:
-    """At least float32: a softmax in half precision loses what tells look-alikes apart."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))

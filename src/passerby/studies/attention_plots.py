@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _INK, _FAINT, _EDGE, _CARD = "#202328", "#646a72", "#e2e2dd", "#ffffff"
 _TONES = {"none": "#a9b1b8", "self": "#5b7f3a", "sparse": "#c2762b", "cross": "#2c6e8f"}
 _LINES = ("#2c6e8f", "#c2762b", "#5b7f3a", "#8a5a9b")
+_MARGIN = 0.12  # inches around each part of a figure
 _RECALLS = (("r1", "R@1"), ("r5", "R@5"), ("r10", "R@10"))
 
 
@@ -110,10 +111,10 @@ def rerank_lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
     axes = figure.add_subplot()
     at: list[int] = []
     for row, tone in zip(rows, itertools.cycle(_LINES), strict=False):
-        at = [one["used"] for one in row["by_k"]]
-        name = row["backbone"]
-        axes.plot(at, [one["p50_ms"] for one in row["by_k"]], color=tone, linewidth=2, marker="o", label=name)
-        larger = [one["p50_ms_of_four_galleries"] for one in row["by_k"]]
+        by_used = {one["used"]: one for one in reversed(row["by_k"])}  # a small gallery clamps several K to one
+        at, name = sorted(by_used), row["backbone"]
+        axes.plot(at, [by_used[k]["p50_ms"] for k in at], color=tone, linewidth=2, marker="o", label=name)
+        larger = [by_used[k]["p50_ms_of_four_galleries"] for k in at]
         axes.plot(at, larger, color=tone, linewidth=1.4, linestyle="--", label=f"{name}, gallery x 4")
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=0)
@@ -128,9 +129,11 @@ def _figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
         raise MissingExtraError("matplotlib", "viz", "drawing the study's figures") from error
-    figure = Figure(figsize=(width, height), dpi=144, facecolor=_CARD, layout="constrained")
+    margins = ConstrainedLayoutEngine(w_pad=_MARGIN, h_pad=_MARGIN)
+    figure = Figure(figsize=(width, height), dpi=144, facecolor=_CARD, layout=margins)
     FigureCanvasAgg(figure)
     return figure
 
