@@ -59,8 +59,9 @@ def explain_by_occlusion(model: Towers, pixels: np.ndarray, sentence: str, place
 
 def grid_of(height: int, width: int, places: int = PLACES) -> tuple[int, int]:
     """Rows and columns of nearly square places, not more than there are pixels, about so many in all."""
-    columns = max(1, min(width, round((places * width / height) ** 0.5)))
-    return max(1, min(height, round(places / columns))), columns
+    rows = max(1, min(height, round((places * height / width) ** 0.5)))
+    columns = max(1, min(width, round(places / rows)))
+    return min(rows, max(1, round(places / columns))), columns
 
 
 def covered(pixels: np.ndarray, rows: int, columns: int) -> list[np.ndarray]:
