@@ -59,6 +59,11 @@ class Browser:
         self._call("Page.navigate", url=address)
         self.arrive()
 
+    def leave(self):
+        """Away from the page, so that it asks its service for nothing more."""
+        self._call("Page.navigate", url="about:blank")
+        self.wait("location.href === 'about:blank'")
+
     def arrive(self):
         """Wait for another page than the one before, complete."""
         self.wait("!window.old && document.readyState === 'complete' && location.href !== 'about:blank'")

@@ -43,8 +43,8 @@
     }
   });
 
-  // -- filters lie open where there is room for them
-  if (matchMedia("(min-width: 46.01rem)").matches) find("#filters").open = true;
+  // -- filters lie open where there is room for them; what narrows a search stands above its hits anyway
+  find("#filters").open = matchMedia("(min-width: 46.01rem)").matches;
 
   // -- the selection
   const hits = all(".hit");
