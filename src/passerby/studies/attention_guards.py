@@ -42,13 +42,12 @@ def leak_diagnoses(model: DualEncoder, tokenizer: Tokenizer, encoded: Encoded, p
         k: candidates of the re-ranker, where there is one.
     """
     found = _noise(model, tokenizer, encoded, protocol, k)
-    count = min(_PAIRS, len(encoded.split.images))
-    rows = [int(np.flatnonzero(encoded.prepared.pairs.image_of == place)[0]) for place in range(count)]
-    texts = [encoded.prepared.token_ids[row] for row in rows]
-    pictures = [encoded.prepared.pixels[place] for place in range(count)]
+    described, first = np.unique(encoded.prepared.pairs.image_of, return_index=True)  # a gallery may hold others too
+    texts = [encoded.prepared.token_ids[row] for row in first[:_PAIRS]]
+    pictures = [encoded.prepared.pixels[place] for place in described[:_PAIRS]]
     for scorer in _scorers(model):
         found += permutation_diagnosis(scorer, texts, pictures)
-        if count > 1:
+        if len(pictures) > 1:
             found += pairing_diagnosis(scorer, texts, pictures)
     return found
 
