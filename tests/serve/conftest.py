@@ -43,7 +43,7 @@ def client(gallery, tmp_path):
     """A client of a service that allows everything."""
     from starlette.testclient import TestClient
 
-    app = create_app(gallery, Settings(uploads=tmp_path / "uploads", may_delete=True))
+    app = create_app(gallery, Settings(uploads=tmp_path / "uploads", may_delete=True, timeout_s=600))
     with TestClient(app, base_url="http://localhost") as client:
         yield client
 
@@ -53,7 +53,7 @@ def address(gallery, tmp_path):
     """Where a real server answers."""
     import uvicorn
 
-    app = create_app(gallery, Settings(uploads=tmp_path / "uploads", may_delete=True))
+    app = create_app(gallery, Settings(uploads=tmp_path / "uploads", may_delete=True, timeout_s=600))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", access_log=False))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -19,7 +19,7 @@ EXAMPLES = 2
 def guarded(gallery, tmp_path):
     from starlette.testclient import TestClient
 
-    app = create_app(gallery, Settings(token=TOKEN, uploads=tmp_path / "uploads", may_delete=True))
+    app = create_app(gallery, Settings(token=TOKEN, uploads=tmp_path / "uploads", may_delete=True, timeout_s=600))
     with TestClient(app, base_url="http://localhost", raise_server_exceptions=False, follow_redirects=False) as client:
         yield client
 

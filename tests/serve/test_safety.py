@@ -26,7 +26,7 @@ TOKEN = "correct-horse-battery-staple"
 def guarded(gallery, tmp_path):
     from starlette.testclient import TestClient
 
-    app = create_app(gallery, Settings("0.0.0.0", token=TOKEN, uploads=tmp_path / "u", may_delete=True))
+    app = create_app(gallery, Settings("0.0.0.0", token=TOKEN, uploads=tmp_path / "u", may_delete=True, timeout_s=600))
     with TestClient(app, base_url="http://gallery.example", follow_redirects=False) as client:
         yield client
 
@@ -136,7 +136,7 @@ def test_a_damaged_gallery_is_told_before_anybody_is_served(gallery, monkeypatch
 def test_a_model_of_pictures_alone_is_served_too(gallery, monkeypatch):
     monkeypatch.setattr(type(gallery.model), "reads_sentences", False, raising=False)
     monkeypatch.setattr(gallery, "search", lambda *given, **named: pytest.fail("it cannot answer a sentence"))
-    app = create_app(gallery, Settings())
+    app = create_app(gallery, Settings(timeout_s=600))
     app.state.service.warm()
     assert app.state.service.facets().fields["camera"]["c2"] == 12
 
@@ -196,7 +196,7 @@ def test_pictures_of_strangers_are_decoded_under_limits_on_every_way_in(client, 
 def test_nothing_writes_unless_it_is_allowed(gallery):
     from starlette.testclient import TestClient
 
-    with TestClient(create_app(gallery, Settings()), base_url="http://localhost") as client:
+    with TestClient(create_app(gallery, Settings(timeout_s=600)), base_url="http://localhost") as client:
         files = {"image": ("a.jpg", jpeg(person("red", "red")))}
         assert client.post("/v1/pictures", files=files).status_code == 405
         assert client.delete("/v1/pictures", params={"where": "person >= 0"}).status_code == 405
@@ -208,7 +208,7 @@ def test_the_audit_log_holds_queries_only_when_asked(gallery, tmp_path, with_que
     from starlette.testclient import TestClient
 
     log = tmp_path / "audit.jsonl"
-    app = create_app(gallery, Settings(audit=log, audit_queries=with_queries, token=TOKEN))
+    app = create_app(gallery, Settings(audit=log, audit_queries=with_queries, token=TOKEN, timeout_s=600))
     with TestClient(app, base_url="http://localhost", headers={"Authorization": f"Bearer {TOKEN}"}) as client:
         client.get("/v1/search", params={"text": "secretword"})
     text = log.read_text()
@@ -273,7 +273,7 @@ def test_writing_has_nothing_beside_it():
 def test_a_full_service_answers_429_with_retry_after(gallery, monkeypatch):
     from starlette.testclient import TestClient
 
-    app = create_app(gallery, Settings(workers=1, waiting=0))
+    app = create_app(gallery, Settings(workers=1, waiting=0, timeout_s=600))
     gate, entered = threading.Event(), threading.Event()
     with TestClient(app, base_url="http://localhost") as client:
         search = gallery.search
