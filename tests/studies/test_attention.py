@@ -37,6 +37,7 @@ from passerby.studies.attention_table import (
     with_interval,
 )
 from passerby.training.tasks.dual_encoder import DualEncoderTask
+from passerby.training.tasks.pair_data import prepare
 
 STREET = Street(train=12, val=4, test=6, train_views=2, test_views=2, size=(64, 32))
 LAYOUTS = {"flickr30k": "flickr30k", "rstpreid": "rstpreid", "cuhk-pedes": "cuhk-pedes", "icfg-pedes": "icfg-pedes"}
@@ -253,6 +254,15 @@ def test_padding_is_cut_and_words_are_not():
 def test_an_honest_model_gives_the_guards_nothing_to_say(encoded):
     task, model, split = encoded
     assert leak_diagnoses(model, task.tokenizer, split, rules(), 8) == []
+
+
+def test_the_guards_pass_over_pictures_that_nobody_describes(encoded):
+    """A test of 500 sentences leaves half of a gallery of 1,000 undescribed, the first picture among them."""
+    task, model, whole = encoded
+    split = replace(whole.split, captions=whole.split.captions[len(whole.split.captions) // 2 :])
+    half = encode_prepared(model, split, prepare(split, task.tokenizer, model.preprocessing))
+    assert half.prepared.pairs.image_of.min() > 0
+    assert leak_diagnoses(model, task.tokenizer, half, rules(), 8) == []
 
 
 def test_equal_rows_of_the_gallery_stop_the_study(encoded):
