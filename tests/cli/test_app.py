@@ -37,29 +37,23 @@ def test_help_lists_every_command_and_each_exists():
         assert importlib.util.find_spec(f"passerby.cli.{name}"), name
 
 
+_MODULES = 340  # of a command's own help; about 270 are loaded, half of them by the parser of the command line
 HEAVY = ("numpy", "torch", "PIL", "rich.console", "onnxruntime", "openvino", "qdrant_edge", "passerby.gallery")
 
 
 @pytest.mark.parametrize("name", ["", *app.COMMANDS])
-def test_help_is_fast_and_imports_nothing_heavy(name):
-    """Processor time, best of three: the clock on the wall belongs to whatever else runs here.
-
-    A command's own help takes 0.2 s on a quiet core; its limit leaves room for a core that is shared.
-    """
+def test_help_is_fast_because_it_imports_little(name):
+    """Counted and not timed, since the clock belongs to whatever else runs here: imports are all that help costs."""
     code = (
         "import sys\nfrom passerby.cli.app import main\n"
         f"try:\n    main({[*filter(None, [name]), '--help']})\nexcept SystemExit:\n"
-        f"    sys.stderr.write(' '.join(set({HEAVY}) & set(sys.modules)))"
+        f"    sys.stderr.write(f\"{{len(sys.modules)}} {{' '.join(set({HEAVY}) & set(sys.modules))}}\")"
     )
-    seconds = []
-    for _ in range(3):
-        before = os.times()
-        printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        after = os.times()
-        assert printed.stdout.startswith(f"Usage: passerby {name}")
-        assert printed.stderr == ""
-        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
-    assert min(seconds) < (0.45 if name else 0.3)
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    count, _, heavy = printed.stderr.partition(" ")
+    assert printed.stdout.startswith(f"Usage: passerby {name}")
+    assert heavy == ""
+    assert int(count) < (_MODULES if name else 200)
 
 
 def test_version(capsys):

@@ -85,7 +85,7 @@ def projected(vectors: np.ndarray, projection: np.ndarray, columns: tuple[int, i
 
 
 def over_seeds_of(cells: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of several seeds as one: means, and the largest change of any; seeds without a local branch have none."""
+    """The rows of several seeds as one: means, and the largest change; a seed without a local branch has none."""
     rows = zip(*(cell["smaller"] for cell in cells if cell["smaller"]), strict=True)
     return [
         {
