@@ -67,7 +67,8 @@ def patchify(images: Tensor, weight: Tensor) -> Tensor:
     rows, columns = height // patch, width // patch
     cells = images.permute(0, 2, 3, 1).reshape(count, rows, patch, columns, patch * 3).transpose(2, 3)
     patches = cells.reshape(count, rows * columns, patch * patch * 3)  # (B, R * S, P * P * 3)
-    maps = torch.baddbmm(offset[:, None], patches, kernels.flatten(2).transpose(1, 2))  # (B, R * S, C)
+    maps = torch.bmm(patches, kernels.flatten(2).transpose(1, 2))  # (B, R * S, C)
+    maps = maps + offset[:, None].to(maps.dtype)
     return maps.transpose(1, 2).unflatten(2, (rows, columns))
 
 
