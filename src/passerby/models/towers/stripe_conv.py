@@ -67,8 +67,7 @@ def patchify(images: Tensor, weight: Tensor) -> Tensor:
     rows, columns = height // patch, width // patch
     cells = images.permute(0, 2, 3, 1).reshape(count, rows, patch, columns, patch * 3).transpose(2, 3)
     patches = cells.reshape(count, rows * columns, patch * patch * 3)  # (B, R * S, P * P * 3)
-    maps = torch.bmm(patches, kernels.flatten(2).transpose(1, 2))  # (B, R * S, C)
-    maps = maps + offset[:, None].to(maps.dtype)
+    maps = torch.baddbmm(offset[:, None], patches, kernels.flatten(2).transpose(1, 2))  # (B, R * S, C)
     return maps.transpose(1, 2).unflatten(2, (rows, columns))
 
 
@@ -143,7 +142,7 @@ class StripeConv(ImageTower):
             maps = layer(maps)
             if place in self.pooled_after:
                 rows = maps.amax(dim=3).transpose(1, 2)  # (B, R', C'), R' * C' = R * C
-                finer.append(rows.reshape(len(rows), self.rows, -1))
+                finer.append(rows.flatten(1).unflatten(1, (self.rows, -1)))
         cells = maps.flatten(2).transpose(1, 2)  # (B, R * S, C)
         return torch.cat([*finer, cells], dim=1) if finer else cells
 
