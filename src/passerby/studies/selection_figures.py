@@ -45,7 +45,8 @@ def disagreements(answers: Mapping[str, Answers], people: np.ndarray, count: int
     """
     first = np.stack([one.right[:, 0] for one in answers.values()])  # (models, Q)
     order = np.random.default_rng(seed).permutation(first.shape[1])
-    split = first.any(axis=0) & ~first.all(axis=0)
+    hit_by = first.sum(axis=0)  # models that are right, (Q,)
+    split = (hit_by > 0) & (hit_by < len(first))
     chosen: dict[int, int] = {}
     for query in [*order[split[order]].tolist(), *order[~split[order]].tolist()]:
         chosen.setdefault(int(people[query]), query)

@@ -8,7 +8,7 @@ Axes: R vectors, E width of the local branch, D width of a whole vector.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,10 @@ def smaller_vectors(
     for width in WIDTHS:
         if width < min(local.shape):
             projection = fit_projection(local, width).numpy()
-            forms[f"local branch projected to {width}"] = tuple(projected(one, projection, columns) for one in whole)
+            forms[f"local branch projected to {width}"] = (
+                projected(whole[0], projection, columns),
+                projected(whole[1], projection, columns),
+            )
     rows = []
     for name, (queries, gallery) in forms.items():
         eight = from_int8(*int8_rows(gallery))  # a sentence is asked as it is
@@ -84,7 +87,7 @@ def projected(vectors: np.ndarray, projection: np.ndarray, columns: tuple[int, i
     return np.concatenate([vectors[:, :first], small, vectors[:, stop:]], axis=1).astype(np.float32)
 
 
-def over_seeds_of(cells: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def over_seeds_of(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The rows of several seeds as one: means, and the largest change; a seed without a local branch has none."""
     rows = zip(*(cell["smaller"] for cell in cells if cell["smaller"]), strict=True)
     return [

@@ -21,6 +21,8 @@ from torch import Tensor
 #: Coefficients of the quintic iteration that drives all singular values towards 1 (Jordan et al. 2024).
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
+#: torch itself; it exports the list forms of its operators, and does not declare them.
+_LISTS: Any = torch
 #: Root mean square of a step of AdamW, which the scaled steps have too (Liu et al. 2025, eq. 4).
 _STEP = 0.2
 
@@ -78,7 +80,7 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
             if parameters:
-                torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+                _LISTS._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
                 move = self._move_matrices if group["matrices"] else self._move_plain
                 move(parameters, [parameter.grad for parameter in parameters], group)
         return loss
@@ -92,9 +94,9 @@ class Muon(torch.optim.Optimizer):
 
     def _move_matrices(self, parameters: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
         averages = self._remembered(parameters, "momentum")
-        torch._foreach_mul_(averages, group["momentum"])
-        torch._foreach_add_(averages, gradients)
-        ahead = torch._foreach_add(gradients, averages, alpha=group["momentum"])
+        _LISTS._foreach_mul_(averages, group["momentum"])
+        _LISTS._foreach_add_(averages, gradients)
+        ahead = _LISTS._foreach_add(gradients, averages, alpha=group["momentum"])
         for parameter, matrix in zip(parameters, ahead, strict=True):
             direction = orthogonalise(matrix.flatten(1))  # (O, I)
             length = _STEP * max(direction.shape) ** 0.5
@@ -106,10 +108,10 @@ class Muon(torch.optim.Optimizer):
             self.state[parameter]["step"] = self.state[parameter].get("step", 0) + 1
         steps = [self.state[parameter]["step"] for parameter in parameters]
         first, second = group["betas"]
-        torch._foreach_lerp_(means, gradients, 1 - first)
-        torch._foreach_mul_(squares, second)
-        torch._foreach_addcmul_(squares, gradients, gradients, value=1 - second)
-        spreads = torch._foreach_div(squares, [1 - second**step for step in steps])
-        torch._foreach_sqrt_(spreads)
-        torch._foreach_add_(spreads, group["eps"])
-        torch._foreach_addcdiv_(parameters, means, spreads, [-group["lr"] / (1 - first**step) for step in steps])
+        _LISTS._foreach_lerp_(means, gradients, 1 - first)
+        _LISTS._foreach_mul_(squares, second)
+        _LISTS._foreach_addcmul_(squares, gradients, gradients, value=1 - second)
+        spreads = _LISTS._foreach_div(squares, [1 - second**step for step in steps])
+        _LISTS._foreach_sqrt_(spreads)
+        _LISTS._foreach_add_(spreads, group["eps"])
+        _LISTS._foreach_addcdiv_(parameters, means, spreads, [-group["lr"] / (1 - first**step) for step in steps])

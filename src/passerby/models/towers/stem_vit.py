@@ -30,9 +30,9 @@ POOLINGS = ("class", "mean")
 class _PlaceNorm(nn.LayerNorm):
     """Layer normalisation over the channels of each place of a map."""
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name in torch.nn.LayerNorm
         """(B, C, R, S) -> the same shape."""
-        return super().forward(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 @register_image_tower("stem_vit")
