@@ -56,7 +56,7 @@ class Searching:
             weak, _ = self._bands.limits(query.text_share)
             warnings.append(
                 f"nobody in this gallery matches: the best score is {hits[0].score:.2f}, and matches begin at "
-                f"{weak:.2f} here; ask for poor matches too if you want to see them"
+                f"{weak:.2f} here; to see poor matches too, give --keep-poor (in Python keep_poor=True)"
             )
             hits = []
         if min_score is not None:
