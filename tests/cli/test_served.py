@@ -60,7 +60,7 @@ def service(gallery, token=None):
 
 def without_times(out):
     answer = json.loads(out)
-    assert set(answer["seconds"]) == {"encode", "search"}
+    assert set(answer["seconds"]) == {"encode", "search"} | ({"rerank"} if "rerank" in answer["query"] else set())
     return answer | {"seconds": None}
 
 
@@ -74,6 +74,10 @@ def test_a_served_gallery_is_searched_and_written_as_if_nobody_served_it(call, g
         ["red", "blue", "--like", first, "--unlike", first, "--keep-poor"],
         ["red", "--image", str(query), "--text-weight", "0.2", "-k", "4"],
         ["--image", str(query), "--grid", str(tmp_path / "grid.png")],
+        ["--image", str(query), "--like", first, "--keep-poor", "-k", "6"],
+        ["red", "--image", str(query), "--unlike", first, "--like", first, "--keep-poor"],
+        ["red blue", "--rerank", "k-reciprocal", "-k", "5", "--keep-poor"],
+        ["--image", str(query), "--rerank", "k-reciprocal"],
         ["a b", "--where", "camera = 3"],
         ["red", "-k", "5", "--like", "00" * 16],
     )
@@ -91,7 +95,7 @@ def test_a_served_gallery_is_searched_and_written_as_if_nobody_served_it(call, g
     with service(gallery) as process:
         assert service_of(gallery).pid == process.pid
         through, looked, grid = ask_all()
-        assert [code for code, _, _ in through] == [0, 0, 0, 0, 0, 1, 1]
+        assert [code for code, _, _ in through] == [0] * 9 + [1] * 2
         code, out, _ = call("gallery", "delete", gallery, first)
         assert (code, out) == (0, "1 of 1 pictures erased; 19 are left\n")
         assert first not in call("search", gallery, "red", "-k", "30", "--keep-poor")[1]
@@ -101,7 +105,7 @@ def test_a_served_gallery_is_searched_and_written_as_if_nobody_served_it(call, g
     monkeypatch.setattr("passerby.gallery.gallery._load", lambda name: ColourEncoder(name=name))
     assert call("index", tmp_path / "people", "--gallery", gallery)[0] == 0
     locally, looked_again, grid_again = ask_all()
-    for one, other in zip(through[:5], locally[:5], strict=True):
+    for one, other in zip(through[:9], locally[:9], strict=True):
         assert one == other
     assert looked == looked_again
     np.testing.assert_array_equal(grid, grid_again)
@@ -121,6 +125,16 @@ def test_the_token_is_the_services_own(call, gallery, monkeypatch):
         assert (gallery / "service").read_text().strip()
         monkeypatch.setattr("passerby.gallery.gallery._load", lambda name: ColourEncoder(name=name))
         assert call("search", gallery, "red", "-k", "1")[0] == 0
+
+
+def test_a_stage_that_the_service_does_not_offer_is_made_here(gallery, monkeypatch):
+    monkeypatch.setattr(served, "service_of", lambda address: Service("127.0.0.1", 1, 7, ("k-reciprocal", "cross")))
+    monkeypatch.setattr(served.Served, "is_up", lambda self: True)
+    for offered in (None, "k-reciprocal", "cross"):
+        assert isinstance(served.gallery_or_service(str(gallery), offered), served.Served)
+    for other in ("context", "context:runs/context", "k-reciprocal:k1=3", "cross:depth=9", "nonsense"):
+        with served.gallery_or_service(str(gallery), other) as here:
+            assert isinstance(here, Gallery)
 
 
 def answering(monkeypatch, answers):

@@ -26,8 +26,8 @@ def folder(tmp_path):
 )
 def test_a_service_is_found_while_it_runs(folder, host, asked):
     assert service_of(folder) is None
-    with announced(str(folder), host, 8123):
-        assert service_of(folder) == service_of(f"edge:{folder}") == Service(asked, 8123, os.getpid())
+    with announced(str(folder), host, 8123, ["cross"]):
+        assert service_of(folder) == service_of(f"edge:{folder}") == Service(asked, 8123, os.getpid(), ("cross",))
     assert service_of(folder) is None
 
 
@@ -44,6 +44,13 @@ def test_a_note_that_says_nothing_is_no_service(folder, note):
     lock = GalleryLock(folder / "service", note)
     lock.acquire(0)
     assert service_of(folder) is None
+    lock.release()
+
+
+def test_a_note_without_stages_offers_none(folder):
+    lock = GalleryLock(folder / "service", {"service": ["127.0.0.1", 80]})
+    lock.acquire(0)
+    assert service_of(folder) == Service("127.0.0.1", 80, os.getpid(), ())
     lock.release()
 
 

@@ -8,7 +8,7 @@ import pytest
 from colour_encoder import ColourEncoder, person, write_people
 from passerby.errors import ConfigError, MissingExtraError
 from passerby.gallery import Candidates, Gallery, Picture, reranking_models
-from passerby.gallery.reranking import NeighbourhoodReranker, find_reranker
+from passerby.gallery.reranking import NeighbourhoodReranker, Remembering, Stages, find_reranker, offered_stages
 from passerby.metrics.k_reciprocal import KReciprocal, k_reciprocal_blocks
 
 
@@ -66,7 +66,27 @@ def test_a_search_takes_the_name_and_tells_the_latency(gallery):
     assert {hit.id for hit in named[:8]} == {hit.id for hit in plain[:8]}
     assert [hit.id for hit in named[8:]] == [hit.id for hit in plain[8:]]
     assert named.seconds["rerank"] > 0
-    assert list(gallery._stages) == ["k-reciprocal:depth=8,k1=4,k2=2,lambda=0.2"]
+    assert gallery.stage("k-reciprocal:depth=8,k1=4,k2=2,lambda=0.2").depth == 8
+
+
+def test_a_few_stages_are_kept_ready_and_no_more():
+    stages, made = Stages(), []
+    first = [stages.find(f"k-reciprocal:depth={depth}", ColourEncoder, made.append) for depth in range(1, 5)]
+    assert stages.find("k-reciprocal:depth=1", ColourEncoder, made.append) is first[0]
+    for depth in range(5, 40):
+        assert stages.find(f"k-reciprocal:depth={depth}", ColourEncoder, made.append).depth == depth
+        assert len(stages) == 4
+    assert stages.find("k-reciprocal:depth=1", ColourEncoder, made.append) is not first[0]
+
+
+def test_a_service_offers_one_stage_of_each_method():
+    assert offered_stages(()) == {"k-reciprocal": "k-reciprocal"}
+    texts = ("cross:depth=20", "k-reciprocal:k1=9", "context:runs/c,depth=4")
+    assert offered_stages(texts) == dict(zip(("cross", "k-reciprocal", "context"), texts, strict=True))
+    with pytest.raises(ConfigError, match="cross is offered twice, as 'cross' and 'cross:depth=3'"):
+        offered_stages(("cross", "cross:depth=3"))
+    with pytest.raises(ConfigError, match=r"no second stage 'crosss'; .* Did you mean 'cross'"):
+        offered_stages(("crosss",))
 
 
 @pytest.mark.parametrize(
@@ -174,6 +194,9 @@ def test_cross_attention_remembers_pictures_and_takes_thumbnails_of_those_that_h
         [hit.score for hit in from_thumbnails], [scores[hit.id] for hit in from_thumbnails], atol=1
     )
     assert len(fresh._maps) == 2
+    assert isinstance(fresh, Remembering)
+    fresh.forget([next(iter(fresh._maps)), "00" * 16])
+    assert len(fresh._maps) == 1
     with pytest.raises(ConfigError, match="cross-attention reads words"):
         gallery.search(image=person("red", "blue", seed=1), keep_poor=True, reranker="cross")
 
@@ -187,7 +210,7 @@ def test_models_that_have_no_such_stage(seeing, tmp_path):
     gallery, _, _ = seeing
     save_tiny(tmp_path / "plain")
     plain = load(tmp_path / "plain")
-    with pytest.raises(ConfigError, match="has no cross-attention re-ranker; train one along"):
+    with pytest.raises(ConfigError, match="has no cross-attention re-ranker; train one on it"):
         open_pair_scorer(plain.name, plain.fingerprint)
     with pytest.raises(CheckpointError, match="has changed since it was loaded"):
         open_pair_scorer(plain.name, "00" * 32)

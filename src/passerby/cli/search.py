@@ -62,15 +62,12 @@ def search(
 ) -> None:
     """Find people in a gallery by a sentence, by a picture, or by both; a running service of the gallery is asked."""
     from passerby.cli.served import gallery_or_service
-    from passerby.gallery import Gallery
 
     if not text and not image and not like:
         raise typer.BadParameter("give a text, --image, --like or several of them", param_hint="TEXT")
     # What the model could not read of the query is part of the answer; once is enough.
     logging.getLogger("passerby.retriever").setLevel(logging.ERROR)
-    # A service takes no paths from anybody, and its interface for programs asks either by pictures or by examples.
-    alone = rerank is not None or bool(image and (like or unlike))
-    with Gallery.open(gallery) if alone else gallery_or_service(gallery) as people:
+    with gallery_or_service(gallery, rerank) as people:
         hits = people.search(
             text,
             image,
@@ -81,8 +78,8 @@ def search(
             where=where,
             min_score=min_score,
             group=group,
+            reranker=rerank,
             keep_poor=keep_poor,
-            **({"reranker": rerank} if isinstance(people, Gallery) else {}),
         )
         if grid is not None:
             _draw(people, hits, text or [], image or [], grid)

@@ -27,6 +27,12 @@ def serve(
         Path | None, typer.Option(metavar="FILE", help="Write a line about each request: when, who, which route.")
     ] = None,
     audit_queries: Annotated[bool, typer.Option("--audit-queries", help="Write there too what was asked.")] = False,
+    rerank: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STAGE", help="Offer a second stage: cross, context:CHECKPOINT, with options; repeatable."
+        ),
+    ] = None,
 ) -> None:
     """Serve a gallery: an interface for programs and a page for people."""
     from passerby.errors import MissingExtraError
@@ -40,8 +46,9 @@ def serve(
         raise MissingExtraError(error.name or "fastapi", "serve", "serving a gallery") from error
 
     settings = Settings(
-        host, port, token_from_environment(), uploads, allow_delete, workers, waiting, timeout, audit, audit_queries
-    )
+        host, port, token_from_environment(), uploads, allow_delete, workers, waiting, timeout, audit, audit_queries,
+        tuple(rerank or ()),
+    )  # fmt: skip
     # What the model could not read of a query is part of the answer, and queries are nobody else's business.
     logging.getLogger("passerby.retriever").setLevel(logging.ERROR)
     with Gallery.open(gallery, model) as people:

@@ -28,14 +28,19 @@ _BUSY, _TRIES = (429, 503), 10
 _RETRY_AFTER_S = 1.0
 
 
-def gallery_or_service(address: str) -> Gallery | Served:
+def gallery_or_service(address: str, rerank: str | None = None) -> Gallery | Served:
     """What answers searches of a gallery: the service that has it open, or the gallery itself.
+
+    Args:
+        address: the gallery's.
+        rerank: second stage that the searches need. A service has its own ones, known by their names; with a checkpoint
+            or options that the service was not asked for, the gallery itself has to answer.
 
     Raises:
         GalleryError: there is no gallery, or it cannot be opened.
     """
     service = service_of(address)
-    if service is not None:
+    if service is not None and (rerank is None or rerank in service.stages):
         served = Served(service)
         if served.is_up():
             return served
@@ -68,6 +73,7 @@ class Served:
         where: str | None = None,
         min_score: float | None = None,
         group: str | None = None,
+        reranker: str | None = None,
         keep_poor: bool = False,
     ) -> Hits:
         """Ask what `Gallery.search` asks; the arguments are the same.
@@ -78,7 +84,7 @@ class Served:
         """
         fields = [("text", each) for each in text or ()]
         fields += [("like", each) for each in like] + [("unlike", each) for each in unlike]
-        single = {"k": k, "where": where, "min_score": min_score, "group": group}
+        single = {"k": k, "where": where, "min_score": min_score, "group": group, "rerank": reranker}
         fields += [(name, str(value)) for name, value in single.items() if value is not None]
         fields += [("keep_poor", "true")] if keep_poor else []
         if not image:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,15 +27,23 @@ _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared wi
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service of this machine: the host and TCP port at which it answers, and its process."""
+    """A service of this machine.
+
+    Attributes:
+        host: where it answers.
+        port: the TCP port there.
+        pid: its process.
+        stages: names of the second stages that it offers.
+    """
 
     host: str
     port: int
     pid: int
+    stages: tuple[str, ...] = ()
 
 
 @contextmanager
-def announced(address: str, host: str, port: int) -> Iterator[None]:
+def announced(address: str, host: str, port: int, stages: Sequence[str] = ()) -> Iterator[None]:
     """Let commands find the service of a gallery in a folder while the body runs.
 
     Where that is not possible, as in a folder that cannot be written, the log says so and the body runs all the same.
@@ -44,12 +52,13 @@ def announced(address: str, host: str, port: int) -> Iterator[None]:
         address: the gallery's; one on a server needs no service to be shared.
         host: address at which the service listens.
         port: its TCP port.
+        stages: names of the second stages that it offers.
     """
     folder = parse_address(address).folder
     if folder is None:
         yield
         return
-    lock = GalleryLock(folder / SERVICE, {"service": [_EVERYWHERE.get(host, host), port]})
+    lock = GalleryLock(folder / SERVICE, {"service": [_EVERYWHERE.get(host, host), port], "stages": list(stages)})
     try:
         lock.acquire(0)
     except GalleryError as error:
@@ -70,7 +79,8 @@ def service_of(address: Path | str) -> Service | None:
     note = None if folder is None else holder_of(folder / SERVICE)
     if not note or note["host"] != platform.node():
         return None
+    stages = note.get("stages")
     match note.get("service"):
         case [str(host), int(port)]:
-            return Service(host, port, note["pid"])
+            return Service(host, port, note["pid"], tuple(map(str, stages)) if isinstance(stages, list) else ())
     return None

@@ -23,7 +23,7 @@ from passerby.gallery.indexing import Indexing
 from passerby.gallery.manifest import Manifest
 from passerby.gallery.query import Query
 from passerby.gallery.records import AddReport, Encoder, GalleryInfo, Hits, Picture, Progress, Reranker
-from passerby.gallery.reranking import find_reranker
+from passerby.gallery.reranking import Stages
 from passerby.gallery.searching import Searching, check_id, check_k, check_vector, is_id
 from passerby.gallery.sources import Source, find_pictures
 from passerby.gallery.store import ENGINES, SERVER, Store, parse_address
@@ -44,7 +44,7 @@ class Gallery:
         self._store = store
         self._encoder = model
         self._calibration = Calibration(store)
-        self._stages: dict[str, Reranker] = {}
+        self._stages = Stages()
 
     @classmethod
     def create(cls, address: Path | str, model: Encoder | str) -> Self:
@@ -207,7 +207,7 @@ class Gallery:
         for name in (name for query in queries for name in (*query.like, *query.unlike)):
             check_id(name)
         self._check_not_empty()
-        stage = self._stage(reranker) if isinstance(reranker, str) else reranker
+        stage = self.stage(reranker) if isinstance(reranker, str) else reranker
         searching = Searching(self._store, lambda: self.model, self._calibration.bands(lambda: self.model))
         return [searching.answer(query, k, where, min_score, group, stage, keep_poor) for query in queries]
 
@@ -229,6 +229,10 @@ class Gallery:
         searching = Searching(self._store, lambda: self.model, self._calibration.bands(None))
         hits = searching.nearest(vector, k, where, 0.0)
         return Hits(hits, seconds={"search": time.perf_counter() - started})
+
+    def stage(self, text: str) -> Reranker:
+        """A second stage by name, ready for `search`; it raises what `find_reranker` of `reranking` raises."""
+        return self._stages.find(text, lambda: self.model, self.thumbnail)
 
     def vectors(self, ids: Sequence[str]) -> np.ndarray:
         """(N, D) float32 unit vectors of pictures that are there, for studies and second stages."""
@@ -259,6 +263,7 @@ class Gallery:
             held = self._store.ids(chosen) if isinstance(chosen, Filter) else list(self._store.get(wanted))
             if held:
                 self._store.remove(held)
+        self._stages.forget(held)
         return len(held)
 
     def optimize(self, graph: bool = False) -> None:
@@ -355,11 +360,6 @@ class Gallery:
     def close(self) -> None:
         """Release the files and let other processes in; a closed gallery cannot be used any more."""
         self._store.close()
-
-    def _stage(self, text: str) -> Reranker:
-        if text not in self._stages:  # it may hold a model
-            self._stages[text] = find_reranker(text, lambda: self.model, self.thumbnail)
-        return self._stages[text]
 
     def _check_not_empty(self) -> None:
         if not len(self):

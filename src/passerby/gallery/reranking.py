@@ -9,9 +9,11 @@ Axes: N candidates, D dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -21,6 +23,8 @@ from passerby.metrics.k_reciprocal import KReciprocal, k_reciprocal_blocks
 
 #: Most hits that a second stage may look at.
 _DEEPEST = 1_000
+#: Second stages that are kept ready; one may hold a model.
+_MOST_KEPT = 4
 #: Method -> option -> what its value is read as.
 _OPTIONS: Mapping[str, Mapping[str, Callable[[str], Any]]] = MappingProxyType(
     {
@@ -29,6 +33,17 @@ _OPTIONS: Mapping[str, Mapping[str, Callable[[str], Any]]] = MappingProxyType(
         "context": {"depth": int},
     }
 )
+#: Names of all second stages.
+METHODS = tuple(_OPTIONS)
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A second stage that keeps something of pictures from query to query."""
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Let go what is kept of these pictures."""
+        ...
 
 
 class NeighbourhoodReranker:
@@ -52,6 +67,57 @@ class NeighbourhoodReranker:
         return 1 - distances[0]
 
 
+class Stages:
+    """The second stages that were asked for last, ready for the next search; several threads may ask."""
+
+    def __init__(self) -> None:
+        """Keep nothing yet."""
+        self._kept: OrderedDict[str, Reranker] = OrderedDict()
+        self._turn = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def find(self, text: str, model: Callable[[], Encoder], thumbnail: Callable[[str], bytes]) -> Reranker:
+        """The second stage of this name; arguments and errors are those of `find_reranker`."""
+        with self._turn:
+            if text not in self._kept:
+                self._kept[text] = find_reranker(text, model, thumbnail)
+            self._kept.move_to_end(text)
+            while len(self._kept) > _MOST_KEPT:
+                self._kept.popitem(last=False)
+            return self._kept[text]
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Let go what stages remember of pictures that have been deleted."""
+        with self._turn:
+            for stage in self._kept.values():
+                if isinstance(stage, Remembering):
+                    stage.forget(ids)
+
+
+def offered_stages(texts: Iterable[str]) -> dict[str, str]:
+    """What a service offers: the name of each second stage and how it was written; `k-reciprocal` costs nothing.
+
+    Args:
+        texts: as for `find_reranker`, one of each method at most.
+
+    Raises:
+        ConfigError: a method is unknown, or there twice, so that a client could not say which of the two is meant.
+    """
+    offered: dict[str, str] = {}
+    for text in texts:
+        method = text.partition(":")[0]
+        _check_method(method)
+        if method in offered:
+            raise ConfigError(
+                f"{method} is offered twice, as {offered[method]!r} and {text!r}, and clients ask by the name alone; "
+                "offer one of them"
+            )
+        offered[method] = text
+    return {METHODS[0]: METHODS[0]} | offered
+
+
 def find_reranker(text: str, model: Callable[[], Encoder], thumbnail: Callable[[str], bytes]) -> Reranker:
     """Read a second stage as it is written on the command line.
 
@@ -69,10 +135,7 @@ def find_reranker(text: str, model: Callable[[], Encoder], thumbnail: Callable[[
         MissingExtraError: the stage needs torch, which is not installed.
     """
     method, _, rest = text.partition(":")
-    if method not in _OPTIONS:
-        raise ConfigError(
-            f"there is no second stage {method!r}; expected one of {', '.join(_OPTIONS)}.{nearest(method, _OPTIONS)}"
-        )
+    _check_method(method)
     place, given = _given(text, method, rest)
     if not 1 <= given.get("depth", 1) <= _DEEPEST:
         raise ConfigError(f"{text!r}: depth is {given['depth']}; expected 1 to {_DEEPEST}")
@@ -85,6 +148,13 @@ def find_reranker(text: str, model: Callable[[], Encoder], thumbnail: Callable[[
     if method == "cross":
         return CrossReranker(model(), thumbnail, **depth, **given)
     return ContextReranker(place, **depth)
+
+
+def _check_method(method: str) -> None:
+    if method not in _OPTIONS:
+        raise ConfigError(
+            f"there is no second stage {method!r}; expected one of {', '.join(_OPTIONS)}.{nearest(method, _OPTIONS)}"
+        )
 
 
 def _given(text: str, method: str, rest: str) -> tuple[str, dict[str, Any]]:

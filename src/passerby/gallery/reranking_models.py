@@ -8,8 +8,9 @@ Axes: N candidates, T tokens of a picture, W channels of the re-ranker.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 
 import numpy as np
@@ -52,6 +53,7 @@ class CrossReranker:
         self._scorer = open_pair_scorer(model.name, model.fingerprint)
         self._thumbnail, self.depth, self._weight = thumbnail, depth, weight
         self._maps: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._turn = threading.Lock()  # a service asks from several threads
 
     def rerank(self, candidates: Candidates) -> np.ndarray:
         """(N,) logits: scaled cosines and what cross-attention makes of words and pictures, weighted.
@@ -61,16 +63,26 @@ class CrossReranker:
         """
         if not candidates.texts:
             raise ConfigError("cross-attention reads words, and the query has none; re-rank by k-reciprocal instead")
-        new = [picture for picture in candidates.pictures if picture.id not in self._maps]
+        with self._turn:
+            known = {each.id: self._maps[each.id] for each in candidates.pictures if each.id in self._maps}
+        new = [picture for picture in candidates.pictures if picture.id not in known]
         if new:
             maps = self._scorer.maps([self._pixels(picture) for picture in new])
-            self._maps.update(zip((picture.id for picture in new), maps, strict=True))
-        for picture in candidates.pictures:
-            self._maps.move_to_end(picture.id)
-        maps = np.stack([self._maps[picture.id] for picture in candidates.pictures])  # (N, T, W)
-        while len(self._maps) > _REMEMBERED:
-            self._maps.popitem(last=False)
+            known |= zip((picture.id for picture in new), maps, strict=True)
+        maps = np.stack([known[picture.id] for picture in candidates.pictures])  # (N, T, W)
+        with self._turn:
+            for name, kept in known.items():
+                self._maps[name] = kept
+                self._maps.move_to_end(name)
+            while len(self._maps) > _REMEMBERED:
+                self._maps.popitem(last=False)
         return self._scorer.scores(candidates.texts, maps, candidates.scores, self._weight)
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Let go what was remembered of pictures that have been deleted."""
+        with self._turn:
+            for name in ids:
+                self._maps.pop(name, None)
 
     def _pixels(self, picture: Picture) -> np.ndarray:
         size = self._scorer.preprocessing.image_size

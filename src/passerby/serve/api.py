@@ -52,13 +52,14 @@ async def search(
             if service.gallery.picture(name) is None:
                 raise missing(name)
         names = asked.image or [""] * len(images)
+        stage = service.stage(asked.rerank) if asked.rerank else None
         pixels = [
             service.decode(image, f"the picture {name!r}") if isinstance(image, bytes) else image
             for image, name in zip(images, names, strict=True)
         ]
         return service.gallery.search(
             asked.text, pixels, asked.k, weight, like=asked.like, unlike=asked.unlike, where=where or asked.where,
-            min_score=asked.min_score, group=asked.group, reranker=asked.rerank, keep_poor=poor,
+            min_score=asked.min_score, group=asked.group, reranker=stage, keep_poor=poor,
         )  # fmt: skip
 
     if not (asked.text or images or asked.like):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -14,8 +16,14 @@ from passerby.gallery.where import parse_where, seconds_of
 USUAL_K = 24
 #: What the page offers to show one hit of each of.
 GROUPS = ("person", "track")
-#: The second stage that every gallery has; the page offers it as "by k-reciprocal neighbours".
-STAGE = "k-reciprocal"
+#: What the page calls second stages.
+STAGES: Mapping[str, str] = MappingProxyType(
+    {
+        "k-reciprocal": "k-reciprocal neighbours",
+        "cross": "words and picture together",
+        "context": "the hits around each hit",
+    }
+)
 _CHOICES = ("camera", "source")
 _LISTS = (*_CHOICES, "like", "unlike")
 #: Most examples; with one more the oldest is forgotten.
@@ -101,7 +109,7 @@ class Asking:
         others = [
             ("where", "where", self.where),
             ("one of each", "group", self.group),
-            ("ordered by", "rerank", self.rerank),
+            ("ordered by", "rerank", STAGES.get(self.rerank, self.rerank)),
         ]
         chosen += [(f"{word} {value}", self.address(**{name: ""})) for word, name, value in (*times, *others) if value]
         return chosen + ([("poor matches too", self.address(poor=False))] if self.poor else [])

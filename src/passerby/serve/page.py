@@ -17,7 +17,7 @@ from PIL import Image
 from passerby.errors import ConfigError, MissingExtraError, PasserbyError
 from passerby.gallery import Hit, Hits, Picture
 from passerby.serve.api import search
-from passerby.serve.asking import GROUPS, STAGE, USUAL_K, Asking, with_picture
+from passerby.serve.asking import GROUPS, STAGES, USUAL_K, Asking, with_picture
 from passerby.serve.faults import RETRY_AFTER_S, status_of
 from passerby.serve.parameters import MAX_K, MOST_PARTS, MOST_TEXT, NAME
 from passerby.serve.schema import Asked, Facets, printable
@@ -51,7 +51,7 @@ def page_routes(service: Service, tokens: Tokens) -> APIRouter:
         until: Annotated[str, Query(max_length=64)] = "",
         where: _Text = "",
         group: Annotated[str, Query(pattern=f"^({'|'.join(GROUPS)})?$")] = "",
-        rerank: Annotated[str, Query(pattern=f"^({STAGE})?$")] = "",
+        rerank: Annotated[str, Query(pattern=f"^({'|'.join(STAGES)})?$")] = "",
         k: Annotated[int, Query(ge=1, le=MAX_K)] = USUAL_K,
         poor: bool = False,
     ) -> HTMLResponse:
@@ -101,7 +101,7 @@ def page_routes(service: Service, tokens: Tokens) -> APIRouter:
 async def _answer(
     service: Service, request: Request, asking: Asking, problem: PasserbyError | None = None
 ) -> HTMLResponse:
-    hits, warnings, some, facets = Hits(), [], [], Facets(fields={}, times=None, metadata_fields=[])
+    hits, warnings, some, facets = Hits(), [], [], Facets(fields={}, times=None, metadata_fields=[], stages=[])
     try:
         if problem is not None:
             raise problem
@@ -115,8 +115,9 @@ async def _answer(
     page = _templates().get_template("page.html").render(
         asking=asking, hits=hits, some=some, warnings=warnings, problem=problem and printable(str(problem)),
         facets=facets, times=[moment(each) for each in facets.times or ()], pictures=len(service.gallery),
-        usual_k=USUAL_K, largest_k=MAX_K, groups=GROUPS, stage=STAGE, may_delete=service.settings.may_delete,
-        details=details, glance=glance, text=printable, seconds=hits.seconds,
+        usual_k=USUAL_K, largest_k=MAX_K, groups=GROUPS, may_delete=service.settings.may_delete,
+        stages={name: STAGES[name] for name in service.stages}, details=details, glance=glance, text=printable,
+        seconds=hits.seconds,
     )  # fmt: skip
     headers = {"Retry-After": str(RETRY_AFTER_S)} if status in (429, 503) else None
     return HTMLResponse(page, status, headers)

@@ -24,10 +24,12 @@ Where = Annotated[str | None, Query(max_length=MOST_TEXT, description='For examp
 Count = Annotated[int, Query(ge=1, le=MAX_K, description="Number of hits.")]
 Score = Annotated[float | None, Query(ge=-1, le=1)]
 Group = Annotated[str | None, Query(max_length=64, description="One hit for each value of this field.")]
-#: The second stage that needs no model, by name alone: with its options a client could have any number of stages made
-#: and kept, and the others load torch, which clients are not to bring into the service.
-Stage = Literal["k-reciprocal"]
-Rerank = Annotated[Stage | None, Query(description="A second stage that orders the best hits anew.")]
+#: A second stage by its name alone. Which checkpoint and numbers it means, whoever starts the service says; clients
+#: could otherwise have any number of stages made, and name paths.
+Stage = Literal["k-reciprocal", "cross", "context"]
+Rerank = Annotated[
+    Stage | None, Query(description="A second stage that orders the best hits anew; /v1/facets lists those on offer.")
+]
 
 #: Statuses that any route may answer with, for the OpenAPI document.
 FAULTS: dict[int | str, dict[str, Any]] = {

@@ -52,7 +52,7 @@ def run(gallery: Gallery, settings: Settings, ready: Callable[[str], None]) -> N
     host, port = f"[{settings.host}]" if ":" in settings.host else settings.host, door.getsockname()[1]
     try:
         app.state.service.warm()
-        with announced(gallery.address, settings.host, port):
+        with announced(gallery.address, settings.host, port, tuple(app.state.service.stages)):
             ready(f"http://{host}:{port}/")
             uvicorn.Server(config).run(sockets=[door])
     finally:

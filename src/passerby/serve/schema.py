@@ -108,6 +108,7 @@ class Facets(Record):
     fields: dict[str, dict[str, int]] = Field(description="Values of each field with their number of pictures.")
     times: tuple[float, float] | None = Field(description="The earliest and the latest time, or nothing.")
     metadata_fields: list[str]
+    stages: list[str] = Field(description="Second stages that a search may name as `rerank`.")
 
 
 class Added(Record):

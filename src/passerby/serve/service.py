@@ -15,7 +15,10 @@ from typing import TypeVar
 import numpy as np
 
 from passerby.data.untrusted import decode_untrusted
+from passerby.errors import ConfigError
 from passerby.gallery import Gallery
+from passerby.gallery.records import Reranker
+from passerby.gallery.reranking import offered_stages
 from passerby.serve.desk import Desk
 from passerby.serve.metrics import Metrics
 from passerby.serve.schema import Facets, printable
@@ -36,6 +39,7 @@ class Service:
         """Take an open gallery; whoever opened it closes it."""
         self.gallery = gallery
         self.settings = settings
+        self.stages = offered_stages(settings.stages)
         self.metrics = Metrics()
         self.desk = Desk(settings.workers, settings.waiting, settings.timeout_s)
         # A page asks for two dozen thumbnails at once, which are files; they must not push searches out of the queue.
@@ -51,15 +55,32 @@ class Service:
             self._facets = None
 
     def warm(self) -> None:
-        """Load the model, answer one question and count what there is, so that no visitor waits for that.
+        """Load the model and the second stages, answer one question and count what there is: no visitor waits for that.
 
         Raises:
             GalleryError: the gallery is damaged.
-            CheckpointError: its model cannot be loaded.
+            CheckpointError: its model, or a second stage, cannot be loaded.
+            ConfigError: a second stage is not what the gallery's model needs.
+            MissingExtraError: a second stage needs torch, which is not installed.
         """
+        for name in self.stages:
+            self.stage(name)
         if len(self.gallery) and getattr(self.gallery.model, "reads_sentences", True):
             self.gallery.search("a person", k=1)
         self.facets()
+
+    def stage(self, name: str) -> Reranker:
+        """A second stage that this service offers.
+
+        Raises:
+            ConfigError: it offers none of this name.
+        """
+        if name not in self.stages:
+            raise ConfigError(
+                f"this service does not re-rank by {name!r}; it offers {', '.join(self.stages)}, and more where it is "
+                f"started with: passerby serve GALLERY --rerank {name}"
+            )
+        return self.gallery.stage(self.stages[name])
 
     def facets(self) -> Facets:
         """What there is to filter by; counted anew after a while, as another process may write too."""
@@ -70,7 +91,12 @@ class Service:
             name: {printable(value): count for value, count in sorted(self.gallery.facets(name, _MOST_VALUES).items())}
             for name in _FIELDS
         }
-        facets = Facets(fields=values, times=self.gallery.times(), metadata_fields=self.gallery.metadata_fields())
+        facets = Facets(
+            fields=values,
+            times=self.gallery.times(),
+            metadata_fields=self.gallery.metadata_fields(),
+            stages=list(self.stages),
+        )
         self._facets = (time.monotonic(), facets)
         return facets
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from passerby.errors import ConfigError
 from passerby.gallery.announcing import TOKEN_VARIABLE
+from passerby.gallery.reranking import offered_stages
 
 _SHORTEST_TOKEN = 16
 
@@ -31,6 +32,7 @@ class Settings:
         timeout_s: longest wait for a worker, and longest work, in seconds.
         audit: file to which one line is written for each request, or None.
         audit_queries: whether those lines hold what was asked for.
+        stages: second stages that clients may ask for by name, as `--rerank` is written; k-reciprocal is always there.
     """
 
     host: str = "127.0.0.1"
@@ -43,6 +45,7 @@ class Settings:
     timeout_s: float = 20.0
     audit: Path | None = None
     audit_queries: bool = False
+    stages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what is out of range or unsafe."""
@@ -61,6 +64,7 @@ class Settings:
             )
         if self.audit_queries and self.audit is None:
             raise ConfigError("queries can only be kept in an audit log; name its file too")
+        offered_stages(self.stages)
 
 
 def token_from_environment() -> str | None:
