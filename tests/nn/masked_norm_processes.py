@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from passerby.nn.masked_norm import MaskedBatchNorm
+from passerby.nn.process_total import process_total
 
 ROWS, CHANNELS, STEPS = 10, 4, 3
 
@@ -45,6 +46,10 @@ def main():
         for tensor in grads:
             dist.all_reduce(tensor)  # the loss is a sum over all rows
         found[masked] = {"outputs": outputs, "grads": grads, "running": running}
+    part = torch.full((2,), rank + 1.0, requires_grad=True)
+    total = process_total(part)
+    (total * (rank + 2)).sum().backward()
+    found["total"] = total.detach(), part.grad
     torch.save(found, f"{out}.{rank}")
     dist.destroy_process_group()
 

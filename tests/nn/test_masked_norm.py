@@ -42,3 +42,27 @@ def test_two_processes_normalise_and_learn_as_one(two, masked):
             torch.testing.assert_close(shared, alone, rtol=1e-5, atol=1e-6)
     # A shift before the normalisation changes nothing, so its gradient says nothing either.
     assert all(float(one.abs().max()) > 1e-3 for one in (grads[0], *grads[2:]))
+
+
+def test_a_total_over_processes_hands_each_part_the_gradient_of_all(two):
+    """Parts 1 and 2, sums weighed 2 and 3: named here for `passerby.nn.process_total`."""
+    for found in two:
+        total, gradient = found["total"]
+        assert total.tolist() == [3.0, 3.0]
+        assert gradient.tolist() == [5.0, 5.0]
+
+
+def test_the_process_group_can_end_before_the_interpreter():
+    """A module imported once the group stands would keep it in its default arguments, and gloo abort at exit."""
+    code = (
+        "import os, sys, torch, torch.distributed as dist\n"
+        "os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=sys.argv[1])\n"
+        "dist.init_process_group('gloo', rank=0, world_size=1)\n"
+        "from passerby.nn.process_total import process_total\n"
+        "process_total(torch.ones(2, requires_grad=True)).sum().backward()\n"
+        "sys.exit('torch.distributed.nn.functional' in sys.modules)\n"
+    )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    assert subprocess.run([sys.executable, "-c", code, port], timeout=240).returncode == 0

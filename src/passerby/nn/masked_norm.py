@@ -13,6 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from passerby.nn.process_total import process_total
+
 
 class MaskedBatchNorm(nn.Module):
     """``y = (x - mean) / sqrt(var + eps) * weight + bias`` with mean and variance over the rows of a mask.
@@ -49,9 +51,7 @@ class MaskedBatchNorm(nn.Module):
         keep = wide.new_ones(wide.shape[0]) if mask is None else mask.to(wide.dtype)  # (R,)
         sums = torch.cat([keep @ wide, keep @ wide.square(), keep.sum()[None]])  # (2C + 1,)
         if several:
-            from torch.distributed.nn.functional import all_reduce
-
-            sums = all_reduce(sums)
+            sums = process_total(sums)
         channels = wide.shape[1]
         count = sums[-1].clamp(min=1)
         mean = sums[:channels] / count

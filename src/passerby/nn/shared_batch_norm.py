@@ -8,27 +8,11 @@ Axes: B rows, C channels.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-
-class _TotalOverProcesses(torch.autograd.Function):
-    """Sum over processes; each process's part has the gradient of what all of them made of the sum."""
-
-    @staticmethod
-    def forward(ctx: Any, part: Tensor) -> Tensor:
-        total = part.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].contiguous().clone()
-        dist.all_reduce(total)
-        return total
+from passerby.nn.process_total import process_total
 
 
 class SharedBatchNorm1d(nn.BatchNorm1d):
@@ -61,9 +45,9 @@ def shared_batch_norm(layer: nn.BatchNorm1d | nn.BatchNorm2d, rows: Tensor) -> T
     over = [axis for axis in range(rows.ndim) if axis != 1]
     shape = [1, -1, *[1] * (rows.ndim - 2)]
     count = dist.get_world_size() * rows.numel() // rows.shape[1]
-    mean = _total(wide.sum(dim=over)) / count  # (C,)
+    mean = process_total(wide.sum(dim=over)) / count  # (C,)
     centred = wide - mean.view(shape)
-    variance = _total(centred.square().sum(dim=over)) / count
+    variance = process_total(centred.square().sum(dim=over)) / count
     if layer.running_mean is not None and layer.running_var is not None and layer.num_batches_tracked is not None:
         with torch.no_grad():
             layer.num_batches_tracked += 1
@@ -93,10 +77,3 @@ def share_batch_statistics(network: nn.Module) -> int:
     for module in found:
         module.__class__ = shared[type(module)]  # type: ignore[index]
     return len(found)
-
-
-def _total(part: Tensor) -> Tensor:
-    total = _TotalOverProcesses.apply(part)
-    if not isinstance(total, Tensor):
-        raise TypeError("autograd returned no tensor")
-    return total

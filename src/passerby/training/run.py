@@ -6,7 +6,9 @@ train through it, so they all train the same.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 from collections.abc import Callable
 from datetime import timedelta
 from importlib.util import find_spec
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+import torch.distributed as dist
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState
 
@@ -79,6 +82,7 @@ def _accelerator(
         raise ConfigError(f"--tracker {tracker}: {tracker} is not installed; run: pip install {tracker}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = choose_precision(recipe.optimisation.precision, device)
+    atexit.register(_leave_processes)  # registered twice it does nothing the second time
     # Accelerate keeps one number format per process; a second recipe in this process may need another.
     AcceleratorState._reset_state()
     return Accelerator(
@@ -88,6 +92,13 @@ def _accelerator(
         project_dir=folder,
         kwargs_handlers=[across, InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
+
+
+def _leave_processes() -> None:
+    """End the process group while Python still runs: gloo's threads abort the process when they outlive it."""
+    if dist.is_available() and dist.is_initialized():
+        gc.collect()  # whatever a cycle keeps of the group
+        dist.destroy_process_group()
 
 
 def _some_idle(task: Task) -> bool:
