@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from passerby.nn.side_by_side import each_on_a_core
+
 #: Coefficients of the quintic iteration that drives all singular values towards 1 (Jordan et al. 2024).
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
@@ -97,8 +99,9 @@ class Muon(torch.optim.Optimizer):
         _LISTS._foreach_mul_(averages, group["momentum"])
         _LISTS._foreach_add_(averages, gradients)
         ahead = _LISTS._foreach_add(gradients, averages, alpha=group["momentum"])
-        for parameter, matrix in zip(parameters, ahead, strict=True):
-            direction = orthogonalise(matrix.flatten(1))  # (O, I)
+        largest_first = sorted(zip(parameters, ahead, strict=True), key=lambda pair: -pair[1].numel())
+        directions = each_on_a_core(orthogonalise, [matrix.flatten(1) for _, matrix in largest_first])
+        for (parameter, _), direction in zip(largest_first, directions, strict=True):  # (O, I) each
             length = _STEP * max(direction.shape) ** 0.5
             parameter.add_(direction.view_as(parameter), alpha=-group["lr"] * length)
 
