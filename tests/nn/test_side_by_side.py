@@ -54,7 +54,8 @@ def test_the_parts_are_in_fact_computed_by_other_threads(two_cores):
         return weight * 2
 
     total = sum(side_by_side([part, part], [weight]))
-    assert all(name.startswith("side-by-side") for name in names) and len(names) == 2
+    assert all(name.startswith("side-by-side") for name in names)
+    assert len(names) == 2
     total.backward()
     assert weight.grad.item() == 4
     assert torch.get_num_threads() == 2  # the caller keeps its own number
@@ -80,7 +81,8 @@ def test_a_parameter_that_no_part_uses_has_no_gradient(two_cores):
     used, spare = nn.Linear(2, 2), nn.Linear(2, 2)
     results = side_by_side([lambda: used(torch.ones(1, 2))] * 2, [*used.parameters(), *spare.parameters()])
     sum(result.sum() for result in results).backward()
-    assert spare.weight.grad is None and used.weight.grad is not None
+    assert spare.weight.grad is None
+    assert used.weight.grad is not None
 
 
 def test_a_gradient_that_two_parameters_share_is_counted_once_for_each(two_cores):
