@@ -9,7 +9,7 @@ import torch
 from passerby.errors import ConfigError
 from passerby.nn.attention_rows import WatchedLayers, attention_rows, mean_attention
 from passerby.nn.generalised_pooling import GeneralisedPooling
-from passerby.nn.grab import GrabHead
+from passerby.nn.grab import GrabHead, TokenGroup
 from passerby.nn.masked_norm import MaskedBatchNorm
 from passerby.nn.rollout import discard_smallest, residual_map, rollout_rows
 from passerby.nn.selection_ratio import annealed_ratio, scheduled_ratio, token_count
@@ -18,7 +18,6 @@ from passerby.nn.token_selection import (
     Selector,
     default_layers,
     gather_tokens,
-    pad_together,
     select_tokens,
 )
 from passerby.nn.transformer import Stack
@@ -209,15 +208,6 @@ def test_selected_tokens_are_the_best_eligible_ones():
     assert tokens.grad[0, 0].abs().sum() == 0
 
 
-def test_groups_of_tokens_become_one():
-    together = pad_together([torch.ones(2, 3, 4), torch.ones(1, 5, 4)])
-    assert together.shape == (3, 5, 4)
-    assert together[:2, 3:].abs().sum() == 0
-    assert pad_together([torch.ones(1, 2, dtype=torch.bool), torch.ones(1, 3, dtype=torch.bool)])[0].tolist() == [
-        True, True, False,
-    ]  # fmt: skip
-
-
 # -- how many -------------------------------------------------------------------------------------------------------
 
 RSTP = 145  # steps of an epoch
@@ -281,9 +271,9 @@ def test_the_head_equals_a_loop_over_tokens(pooling):
     tokens = torch.randn(4, 5, 6)
     taken = torch.arange(5) < torch.tensor([5, 1, 3, 2])[:, None]
     expected = naive_head(head, tokens, taken)
-    torch.testing.assert_close(head(tokens, taken), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(head([TokenGroup(tokens, taken)]), expected, rtol=0, atol=1e-5)
     wild = torch.where(taken.unsqueeze(-1), tokens, torch.tensor(1e4))
-    torch.testing.assert_close(head(wild, taken), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(head([TokenGroup(wild, taken)]), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("pooling", ["max", "mean", "gpo"])
@@ -295,16 +285,18 @@ def test_padding_changes_no_vector(pooling, norm):
     taken = torch.arange(4) < torch.tensor([4, 2, 3])[:, None]
     longer = torch.cat([tokens, torch.randn(3, 3, 6)], dim=1)
     wide = torch.cat([taken, torch.zeros(3, 3, dtype=torch.bool)], dim=1)
-    torch.testing.assert_close(head(longer, wide), head(tokens, taken), rtol=0, atol=1e-5)
+    torch.testing.assert_close(head([TokenGroup(longer, wide)]), head([TokenGroup(tokens, taken)]), rtol=0, atol=1e-5)
     full = torch.ones_like(taken)
-    torch.testing.assert_close(head(tokens, full), head(tokens), rtol=0, atol=1e-5)
+    torch.testing.assert_close(head([TokenGroup(tokens, full)]), head([TokenGroup(tokens)]), rtol=0, atol=1e-5)
 
 
 def test_padding_may_enter_the_statistics_as_in_the_release():
     torch.manual_seed(7)
     head = GrabHead(6, 8).train()
     tokens, taken = torch.randn(2, 4, 6), torch.tensor([[True, True, False, False]] * 2)
-    assert not torch.allclose(head(tokens, taken), head(tokens, taken, torch.ones_like(taken)))
+    assert not torch.allclose(
+        head([TokenGroup(tokens, taken)]), head([TokenGroup(tokens, taken, torch.ones_like(taken))])
+    )
 
 
 def test_gradients_of_the_head_and_the_poolings():
@@ -317,7 +309,7 @@ def test_gradients_of_the_head_and_the_poolings():
     assert torch.autograd.gradcheck(lambda values: pooling(values, taken), tokens)
     for kind in ("max", "mean"):
         head = GrabHead(4, 6, kind, "layer").double()
-        assert torch.autograd.gradcheck(lambda values, head=head: head(values, taken), tokens)
+        assert torch.autograd.gradcheck(lambda values, head=head: head([TokenGroup(values, taken)]), tokens)
 
 
 def test_masked_statistics_are_those_of_the_rows_that_count():

@@ -78,6 +78,15 @@ def test_quick_gelu_is_near_gelu_and_not_it():
     assert 0.005 < difference < 0.03
 
 
+def test_quick_gelu_learns_by_the_slope_of_its_formula():
+    values = torch.linspace(-8, 8, 101, dtype=torch.float64, requires_grad=True)
+    training, formula = QuickGELU().train(), QuickGELU().eval()
+    torch.testing.assert_close(training(values), formula(values))
+    slopes = [torch.autograd.grad(way(values).sum(), values)[0] for way in (training, formula)]
+    torch.testing.assert_close(*slopes)
+    assert torch.autograd.gradcheck(training, values)
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

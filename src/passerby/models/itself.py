@@ -21,9 +21,9 @@ from passerby.models.dual_encoder import DualEncoder, build_dual_encoder, unit_r
 from passerby.models.itself_options import LocalOptions, branch_columns
 from passerby.models.towers.base import ImageTower, TextTower
 from passerby.nn.attention_rows import WatchedLayers
-from passerby.nn.grab import GrabHead
+from passerby.nn.grab import GrabHead, TokenGroup
 from passerby.nn.selection_ratio import scheduled_ratio, token_count
-from passerby.nn.token_selection import Selector, gather_tokens, pad_together, select_tokens
+from passerby.nn.token_selection import Selector, gather_tokens, select_tokens
 
 _OWN_KEYS = ("global_dim", "local")
 
@@ -169,14 +169,13 @@ class Itself(DualEncoder):
     def local_pictures(self, selected: Selected) -> Tensor:
         """Selected patches -> local vectors (B, E) of any length."""
         chosen = self.image_tower.dense(gather_tokens(selected.tokens, selected.places))
-        return self.image_local(self.image_projection(chosen))
+        return self.image_local([TokenGroup(self.image_projection(chosen))])
 
     def local_sentences(self, selected: Sequence[Selected]) -> Tensor:
         """Selected words of groups of sentences -> local vectors (B, E) of any length, one group after the other."""
-        chosen = pad_together([gather_tokens(one.tokens, one.places) for one in selected])
-        taken = pad_together([one.taken for one in selected])
-        counted = pad_together([one.counted for one in selected])
-        return self.text_local(self.text_projection(chosen), taken, counted)
+        chosen = [self.text_projection(gather_tokens(one.tokens, one.places)) for one in selected]
+        groups = zip(chosen, selected, strict=True)
+        return self.text_local([TokenGroup(tokens, one.taken, one.counted) for tokens, one in groups])
 
     def _global_pictures(self, selected: Selected) -> Tensor:
         return self.image_projection(self.image_tower.pool(selected.tokens))

@@ -9,16 +9,39 @@ Axes: B rows, K selected tokens, C channels of a token, D width of the vector.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
 from passerby.errors import ConfigError, nearest
 from passerby.nn.generalised_pooling import GeneralisedPooling
 from passerby.nn.masked_norm import MaskedBatchNorm
+from passerby.nn.strongest_rows import gathering_pays, strongest_rows
 
 #: How selected tokens become one vector, and what normalises inside the perceptron.
 POOLINGS = ("max", "mean", "gpo")
 NORMS = ("batch", "layer")
+
+
+class TokenGroup(NamedTuple):
+    """Selected tokens of rows that have about as many.
+
+    Attributes:
+        tokens: (B, K, C).
+        taken: which of them are pooled, (B, K) bool; all where it is None.
+        counted: which of them enter the statistics of the normalisation; those of `taken` where it is None.
+    """
+
+    tokens: Tensor
+    taken: Tensor | None = None
+    counted: Tensor | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """B and K."""
+        return self.tokens.shape[0], self.tokens.shape[1]
 
 
 class GrabHead(nn.Module):
@@ -31,7 +54,7 @@ class GrabHead(nn.Module):
         norm: "batch" as published, or "layer", which does not depend on the rest of the batch.
 
     Shape:
-        tokens (B, K, C), taken (B, K) bool or None -> (B, D), not normalised.
+        groups of (B, K, C) -> (sum of B, D), not normalised, one group after the other.
 
     Raises:
         ConfigError: no such pooling or norm.
@@ -50,24 +73,21 @@ class GrabHead(nn.Module):
         self.narrow = nn.Linear(inner, dim)
         self.weigh = GeneralisedPooling() if pooling == "gpo" else None
 
-    def forward(self, tokens: Tensor, taken: Tensor | None = None, counted: Tensor | None = None) -> Tensor:
-        """Embed and pool.
-
-        Args:
-            tokens: the selected tokens.
-            taken: which of them are pooled; all where it is None.
-            counted: which of them enter the statistics of the normalisation; those of `taken` where it is None.
-        """
-        unit = nn.functional.normalize(tokens, dim=-1, eps=1e-8)
-        flat = unit.flatten(0, 1)  # (B * K, C)
-        hidden = self.widen(flat)
-        rows = taken if counted is None else counted
-        if isinstance(self.between, MaskedBatchNorm):
-            hidden = self.between(hidden, None if rows is None else rows.flatten())
-        else:
-            hidden = self.between(hidden)
-        embedded = self.narrow(hidden.relu()) + self.shortcut(flat)
-        return self._pool(embedded.view(*tokens.shape[:2], -1), taken)
+    def forward(self, groups: Sequence[TokenGroup]) -> Tensor:
+        """Embed and pool; what is normalised by a batch is so over all groups together."""
+        sizes = [group.size for group in groups]
+        unit = nn.functional.normalize(torch.cat([group.tokens.flatten(0, 1) for group in groups]), dim=-1, eps=1e-8)
+        taken = _flat_mask(groups, [group.taken for group in groups])  # (R,)
+        counted = _flat_mask(groups, [group.taken if group.counted is None else group.counted for group in groups])
+        hidden = self.widen(unit)  # (R, D / 2)
+        norm = self.between
+        hidden = (norm(hidden, counted) if isinstance(norm, MaskedBatchNorm) else norm(hidden)).relu()
+        if self.training and self.pooling == "max" and gathering_pays(hidden):
+            weights = self.narrow.weight, self.shortcut.weight
+            return strongest_rows(hidden, unit, weights, self.narrow.bias + self.shortcut.bias, sizes, taken)
+        embedded = self.narrow(hidden) + self.shortcut(unit)  # (R, D)
+        blocks = zip(embedded.split([rows * tokens for rows, tokens in sizes]), groups, strict=True)
+        return torch.cat([self._pool(block.view(*group.size, -1), group.taken) for block, group in blocks])
 
     def _pool(self, embedded: Tensor, taken: Tensor | None) -> Tensor:
         """(B, K, D), (B, K) -> (B, D)."""
@@ -80,3 +100,14 @@ class GrabHead(nn.Module):
             return (embedded * keep).sum(dim=1) / keep.sum(dim=1).clamp(min=1)
         lowest = torch.finfo(embedded.dtype).min
         return embedded.masked_fill(~keep, lowest).amax(dim=1)
+
+
+def _flat_mask(groups: Sequence[TokenGroup], masks: Sequence[Tensor | None]) -> Tensor | None:
+    """The masks of all groups in a row, (R,) bool; None where no group has one."""
+    if all(mask is None for mask in masks):
+        return None
+    whole = [
+        group.tokens.new_ones(group.size, dtype=torch.bool) if mask is None else mask
+        for group, mask in zip(groups, masks, strict=True)
+    ]
+    return torch.cat([mask.flatten() for mask in whole])

@@ -9,7 +9,7 @@ Axes: B rows, N tokens, L layers that are read, K tokens that are taken, C chann
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -143,13 +143,3 @@ def select_tokens(scores: Tensor, eligible: Tensor, count: int) -> tuple[Tensor,
 def gather_tokens(tokens: Tensor, places: Tensor) -> Tensor:
     """Rows of tokens by place, with gradient: (B, N, C), (B, K) -> (B, K, C)."""
     return tokens.gather(1, places.unsqueeze(-1).expand(-1, -1, tokens.shape[2]))
-
-
-def pad_together(parts: Sequence[Tensor]) -> Tensor:
-    """Put groups of different lengths into one, zeros after: each (B', K', ...) -> (sum B', max K', ...)."""
-    longest = max(part.shape[1] for part in parts)
-    padded = []
-    for part in parts:
-        tail = part.new_zeros((part.shape[0], longest - part.shape[1], *part.shape[2:]))
-        padded.append(torch.cat([part, tail], dim=1))
-    return torch.cat(padded)

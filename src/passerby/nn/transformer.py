@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from passerby.errors import ConfigError, nearest
 
@@ -22,7 +24,28 @@ class QuickGELU(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Any shape -> the same shape."""
-        return values * torch.sigmoid(1.702 * values)
+        if not self.training:
+            return values * torch.sigmoid(1.702 * values)
+        found: Any = _QuickGELU.apply(values)
+        return found
+
+
+class _QuickGELU(torch.autograd.Function):
+    """`QuickGELU` that keeps one array for the backward pass where autograd keeps two and walks over them five times.
+
+    With z = 1.702 x its slope is sigmoid(z) (1 + z (1 - sigmoid(z))), that of SiLU at z, which torch has in one kernel.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        ctx.save_for_backward(values)
+        return (1.702 * values).sigmoid_().mul_(values)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (values,) = ctx.saved_tensors
+        return torch.ops.aten.silu_backward(gradient, 1.702 * values)
 
 
 #: Activations by the name that configurations use.

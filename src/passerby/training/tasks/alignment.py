@@ -142,8 +142,8 @@ class AlignmentTask:
             else:
                 rate = pretrained * (options.bias_rate if name.endswith("bias") else 1.0)
             groups[rate, parameter.ndim > 1 and "embedding" not in name].append(parameter)
-        # A group may carry what is its optimiser's own; SGD looks at neither.
-        own = {"eps": options.epsilon, "betas": options.betas}
+        # A group may carry what is its optimiser's own, which the others do not look at.
+        own = {"eps": options.epsilon, "betas": options.betas, "fused": options.optimiser in ("adam", "adamw")}
         return [
             {"params": parameters, "rate": rate, **own, **({} if decayed else {"weight_decay": 0.0})}
             for (rate, decayed), parameters in groups.items()
