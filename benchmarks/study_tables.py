@@ -49,3 +49,48 @@ def context_study() -> str:
         usual = ", the usual" if row["usual"] else ""
         parts.append(f"| `{row['field']}` {row['value']}{usual} | {under_b['r1']:.1f} | {under_b['map']:.1f} |")
     return "\n".join([*lines, "", about, "", *parts])
+
+
+def attention_study() -> str:
+    """Two image towers with each kind of attention; what re-ranking adds, and what it costs."""
+    found = found_by("attention-street")
+    if found is None:
+        return "*Not recorded yet.*"
+    rows = found["rows"]
+    lines = ["| image tower | attention | R@1 | mAP | query, ms | training, s |", "|---|---|---:|---:|---:|---:|"]
+    for row in rows:
+        second = row["mechanism"] == "cross"
+        figures = " | ".join(_interval(row["figures"][key]) for key in ("r1", "map"))
+        name = f"cross, K {found['kept']}" if second else row["mechanism"]
+        trained = f"{'+' if second else ''}{row['seconds']:.0f}"
+        lines.append(f"| {row['backbone']} | {name} | {figures} | {row['latency']['p50_ms']:.1f} | {trained} |")
+    ranked = [row for row in rows if "by_k" in row]
+    lines += ["", "| re-ranking adds | R@1 | R@10 | mAP | weight |", "|---|---:|---:|---:|---|"]
+    for row in ranked:
+        gains = " | ".join(_interval(row["gain"][key], "+") for key in ("r1", "r10", "map"))
+        lines.append(f"| {row['backbone']} | {gains} | {', '.join(f'{weight:g}' for weight in row['weights'])} |")
+    return "\n".join([*lines, "", *_by_k(ranked), "", _about(found)])
+
+
+def _by_k(ranked: list[dict[str, Any]]) -> list[str]:
+    ks = [one["k"] for one in ranked[0]["by_k"]] if ranked else []
+    lines = [f"| query, ms | gallery | {' | '.join(f'K {k}' for k in ks)} |", f"|---|---|{'---:|' * len(ks)}"]
+    for row in ranked:
+        for name, key in (("once", "p50_ms"), ("four times", "p50_ms_of_four_galleries")):
+            lines.append(f"| {row['backbone']} | {name} | {' | '.join(f'{one[key]:.1f}' for one in row['by_k'])} |")
+    return lines
+
+
+def _about(found: dict[str, Any]) -> str:
+    counts, machine, seeds = found["counts"], found["machine"], found["seeds"]
+    by = f"mean of {seeds} seeds, Student's intervals over the seeds" if seeds > 1 else "bootstrap intervals"
+    return (
+        f"Per cent; {by}, those of a gain over the differences within each seed. {counts['queries']} sentences ask in "
+        f"a gallery of {counts['gallery']:,} pictures. Times of a query are medians with token maps cached; training "
+        f"is wall time. Machine: {machine['cores']} cores, {machine['threads']} threads, load {machine['load']}."
+    )
+
+
+def _interval(figure: list[float], sign: str = "-") -> str:
+    value, low, high = (format(part, f"{sign}.1f") for part in figure)
+    return value if low == high else f"{value} ({low} to {high})"

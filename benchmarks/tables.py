@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from study_tables import context_study
+from study_tables import attention_study, context_study
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -499,6 +499,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "ingest": ingesting,
     "surviving": surviving,
     "context": context,
+    "attention-study": attention_study,
     "context-study": context_study,
     "reranking": reranking,
 }

@@ -17,6 +17,7 @@ from passerby.data.world.writing import write
 from passerby.errors import CheckpointError, ConfigError, DataError, PasserbyError
 from passerby.evaluation.protocol import find_protocol
 from passerby.models.dual_encoder import build_dual_encoder
+from passerby.models.reranker import build_reranker
 from passerby.models.restore import load_tensors
 from passerby.studies import attention, attention_cell, attention_lengths, attention_measure
 from passerby.studies.attention import REPORT_QUERIES, run_attention_study
@@ -41,7 +42,8 @@ from passerby.training.tasks.pair_data import prepare
 
 STREET = Street(train=12, val=4, test=6, train_views=2, test_views=2, size=(64, 32))
 LAYOUTS = {"flickr30k": "flickr30k", "rstpreid": "rstpreid", "cuhk-pedes": "cuhk-pedes", "icfg-pedes": "icfg-pedes"}
-ONE_EPOCH = ("optimisation.epochs=1", "optimisation.precision=fp32", "evaluation.every=0")
+_ONE = ("optimisation.epochs=1", "optimisation.precision=fp32", "evaluation.every=0")
+ONE_EPOCH = (*_ONE, *(f"reranker.{change}" for change in _ONE))
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +67,11 @@ def _quick(monkeypatch):
 
 @pytest.fixture(scope="module")
 def encoded(streets):
-    """A task with a re-ranker that was not trained, and its validation split."""
+    """A task whose model has a re-ranker that was not trained, and its validation split."""
     dataset = open_dataset(streets["rstpreid"])
-    cell = next(cell for cell in plan_cells(find_preset("tiny"), "rstpreid", 1) if cell.mechanism == "cross")
-    task = DualEncoderTask(cell.recipe, dataset)
+    task = DualEncoderTask(plan_cells(find_preset("tiny"), "rstpreid", 1)[0].recipe, dataset)
+    towers = task.model.image_tower, task.model.text_tower
+    task.model.reranker = build_reranker({"width": 16, "layers": 1}, *towers)
     with torch.no_grad():
         task.model.reranker.match.says.weight.normal_(generator=torch.Generator().manual_seed(0))
     model = task.model.eval()
@@ -89,10 +92,11 @@ def one_tower(monkeypatch):
 def test_the_study_works_in_every_layout(streets, name, tmp_path, monkeypatch):
     """A tower and a mechanism each; the whole table is the next test's."""
     one_tower(monkeypatch)
-    monkeypatch.setattr("passerby.studies.attention_plan.MECHANISMS", ("cross",))
+    monkeypatch.setattr("passerby.studies.attention_plan.MECHANISMS", ("none", "cross"))
     result = run_attention_study(streets[name], tmp_path / "study", changes=ONE_EPOCH, candidates=(4, 500), kept=8)
-    (row,) = result.report["rows"]
-    assert 0 <= row["figures"]["r1"][0] <= 100
+    plain, row = result.report["rows"]
+    assert row["first_stage"] == plain["figures"]  # the same first stage, to the last digit
+    assert row["seconds"] > 0
     assert [one["k"] for one in row["by_k"]] == [4, 8, 500]
     asks = "image level" if name == "flickr30k" else "identity level"
     assert asks in result.report["protocol"]
@@ -178,6 +182,14 @@ def test_nothing_but_tower_mechanism_and_seed_differs():
     assert cells[0].recipe.name == "attention-flickr30k"
     assert plan_cells(find_preset("published"), "cuhk-pedes", 1)[0].recipe.name == "attention-rstpreid"
     assert {cell.seed for cell in cells[:8]} == {0}
+    assert [cell.mechanism for cell in cells[:4]] == list(MECHANISMS)  # what cross stands on is there before it
+    assert [cell.reranker is not None for cell in cells[:4]] == [False, False, False, True]
+    assert (cells[3].recipe, cells[3].start) == (cells[0].recipe, cells[0].key)
+
+
+def test_a_change_is_of_the_towers_or_of_the_re_ranker():
+    cell = plan_cells(find_preset("street"), "x", 1, ["optimisation.epochs=3", "reranker.optimisation.epochs=7"])[3]
+    assert (cell.recipe.optimisation.epochs, cell.reranker.optimisation.epochs) == (3, 7)
 
 
 @pytest.mark.parametrize(
@@ -186,6 +198,11 @@ def test_nothing_but_tower_mechanism_and_seed_differs():
         (lambda: find_preset("steet"), ConfigError, "Did you mean 'street'"),
         (lambda: plan_cells(find_preset("tiny"), "x", 0), ConfigError, "0 seeds"),
         (lambda: plan_cells(find_preset("tiny"), "x", 1, ["optimisation.epochz=1"]), ConfigError, "epochs"),
+        (
+            lambda: plan_cells(find_preset("tiny"), "x", 1, ["reranker.model.widht=8"]),
+            ConfigError,
+            "Did you mean .width",
+        ),
         (lambda: check_candidates([]), ConfigError, "candidates"),
         (lambda: check_candidates([4, 0]), ConfigError, "above zero"),
     ],
@@ -317,7 +334,13 @@ def cell_of(seed, r1, reranked):
         "backbone": "A",
         "mechanism": "cross",
         "seed": seed,
-        "training": {"train_loss": {"contrastive": 1.0}, "peak_bytes": 5e8, "epoch_s": 10.0, "epoch_cpu_s": 20.0},
+        "training": {
+            "train_loss": {"matching": 1.0},
+            "peak_bytes": 5e8,
+            "epoch_s": 10.0,
+            "epoch_cpu_s": 20.0,
+            "seconds": 30.0,
+        },
         "loss": {"val": 2.0, "test": 2.5},
         "latency": cost,
         "reranked_latency": cost,
@@ -337,7 +360,9 @@ def test_means_over_seeds_have_students_interval():
     assert row["first_stage"]["r1"] == pytest.approx((42, 42 - 4.303 * 2 / 3**0.5, 42 + 4.303 * 2 / 3**0.5), abs=1e-2)
     assert row["gain"]["r1"][0] == pytest.approx(3)
     head, lines = honest_table([row])
-    assert [line[1] for line in lines] == ["cross, first stage", "cross, re-ranked"]
+    assert [line[1] for line in lines] == ["cross, re-ranked"]
+    assert lines[0][-1] == "+30.0"
+    assert lines[0][6:9] == ["1.00 (matching)", "–", "–"]
     assert all(len(line) == len(head) for line in lines)
     assert rerank_lines([row])[1][0][1] == "64 (the gallery holds 12)"
     head, lines = gain_lines([row])

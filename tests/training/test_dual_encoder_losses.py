@@ -1,4 +1,4 @@
-"""What pulls a dual encoder together: which loss, which pictures a re-ranker is shown, and the loss of a split."""
+"""What pulls a dual encoder together: which loss, which learning rates, and the loss of a split."""
 
 import sys
 from dataclasses import replace
@@ -24,7 +24,7 @@ from passerby.training.gather import first_row
 from passerby.training.precision import attention_kernel
 from passerby.training.recipe import load_recipe, parse_recipe
 from passerby.training.tasks.dual_encoder import DualEncoderTask
-from passerby.training.tasks.dual_encoder_losses import contrast, first_temperature, looker, matching, split_loss
+from passerby.training.tasks.dual_encoder_losses import contrast, first_temperature, split_loss
 from passerby.training.tasks.dual_encoder_recipe import ObjectiveConfig
 from passerby.training.tasks.pair_data import encode, prepare
 
@@ -68,29 +68,6 @@ def test_each_name_is_its_loss():
     assert first_row(7) == 0
 
 
-def test_a_sentence_is_shown_its_own_picture_and_those_of_others():
-    persons, generator = torch.tensor([4, 4, 7, 9]), torch.Generator().manual_seed(0)
-    place = torch.tensor([3, 0, 7, 1, 2, 6, 4, 5])  # sentence q stands at place[q] and describes picture q % 4
-    shown = looker(persons, place, 2, generator)(torch.zeros(8, 4))
-    assert shown.shape == (8, 3)
-    for sentence, row in enumerate(place.tolist()):
-        assert shown[row, 0] == sentence % 4
-        others = shown[row, 1:].tolist()
-        assert len(set(others)) == 2
-        assert all(persons[other] != persons[sentence % 4] for other in others)
-
-
-def test_hard_pictures_are_shown_more_often():
-    logits = torch.tensor([[0.0, 9.0, 0.0]]).repeat(3, 1)
-    look = looker(torch.arange(3), torch.arange(3), 1, torch.Generator().manual_seed(1))
-    assert look(logits)[:, 1].tolist() == [1, look(logits)[1, 1].item(), 1]
-
-
-def test_the_re_rankers_loss_is_about_the_first_column():
-    logits = torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 0.0]])
-    assert torch.isclose(matching(logits), -logits.log_softmax(dim=1)[:, 0].mean())
-
-
 def test_the_loss_of_a_split_is_the_mean_over_its_batches():
     torch.manual_seed(0)
     images, texts = unit_rows(torch.randn(9, 4)), unit_rows(torch.randn(18, 4))
@@ -126,39 +103,6 @@ def test_the_street_recipe_learns_as_before(dataset):
     assert task.model.log_scale.requires_grad
     with torch.inference_mode():
         assert set(task.validate(task.model.eval()).figures) == {"r1", "map"}
-
-
-def test_a_re_ranker_is_taught_and_moves_no_tower(dataset):
-    task = task_of(
-        dataset,
-        model={"reranker": {"width": 16, "heads": 2, "layers": 1}},
-        objective={"matching": 0.5, "negatives": 2},
-        data={"captions": 2},
-    )
-    losses = step(task)
-    assert losses["matching"].item() == pytest.approx(0.5 * np.log(3), rel=1e-5)  # it begins by knowing nothing
-    sum(losses.values()).backward()
-    assert task.model.reranker.match.says.weight.grad.abs().sum() > 0
-    with torch.no_grad():
-        task.model.reranker.match.says.weight.normal_()
-    task.model.zero_grad()
-    step(task)["matching"].backward()
-    moved = {name for name, one in task.model.named_parameters() if one.grad is not None and one.grad.any()}
-    assert all(name.startswith("reranker.") for name in moved)
-    assert {"reranker.picture.1.weight", "reranker.sentence.1.weight", "reranker.match.query.weight"} <= moved
-
-
-def test_both_narrations_are_matched_whatever_groups_they_come_in(dataset):
-    task = task_of(dataset, model={"reranker": {"width": 16, "heads": 2, "layers": 1}}, data={"captions": 2})
-    task.text_groups = 1
-    with torch.no_grad():
-        task.model.reranker.match.says.weight.normal_(generator=torch.Generator().manual_seed(3))
-    batch = task.fetch(task.plan(0)[0])
-    pictures = torch.rand(8, 3, 32, 16)
-    together = task.model.eval()(pictures, list(batch.token_ids), True, lambda logits: logits.argsort(dim=1))[3]
-    parts = [batch.token_ids[0][:5], batch.token_ids[0][5:]]
-    apart = task.model(pictures, parts, True, lambda logits: logits.argsort(dim=1))[3]
-    assert torch.allclose(together, apart, atol=1e-5)
 
 
 def test_photographs_of_anything_are_each_their_own(dataset):
@@ -204,7 +148,6 @@ def test_three_learning_rates(dataset, tmp_path):
     [
         ("model", {"attention": "sprase"}, "Did you mean 'sparse'"),
         ("model", {"attention": "cross"}, "it is a re-ranker"),
-        ("model", {"reranker": {"widht": 16}}, "Did you mean 'width'"),
         ("model", {"projection": "residul"}, "Did you mean 'residual'"),
     ],
 )
@@ -217,7 +160,6 @@ def test_unknown_names_come_with_the_nearest(dataset, section, content, words):
     ("content", "words"),
     [
         ({"legacy": True}, "legacy is about soft_target"),
-        ({"negatives": 0}, "greater than or equal to 1"),
         ({"name": "softtarget"}, "soft_target"),
     ],
 )
@@ -228,8 +170,8 @@ def test_objectives_that_make_no_sense_are_refused(content, words):
 
 @pytest.mark.parametrize("name", ["attention-flickr30k", "attention-rstpreid", "attention-street"])
 def test_recipes_of_the_study_compose(name):
-    changed = load_recipe(name, ["model.image.name=fastvit_t8", "model.attention=sparse", "model.reranker={}"])
-    assert (changed.model.image.name, changed.model.attention, changed.model.reranker) == ("fastvit_t8", "sparse", {})
+    changed = load_recipe(name, ["model.image.name=fastvit_t8", "model.attention=sparse"])
+    assert (changed.model.image.name, changed.model.attention) == ("fastvit_t8", "sparse")
 
 
 def test_the_reports_rates_and_sizes():

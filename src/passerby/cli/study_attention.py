@@ -31,7 +31,11 @@ def attention(
     seeds: Annotated[int, typer.Option(help="Trainings of each cell.", min=1)] = 1,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change every recipe, for example optimisation.epochs=1."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change the towers' recipe, as in optimisation.epochs=1; reranker.KEY=VALUE the re-ranker's.",
+        ),
     ] = None,
     asked: Annotated[
         list[str] | None, typer.Option("--query", metavar="TEXT", help="A sentence to draw a grid of pictures for.")
@@ -71,14 +75,10 @@ def attention(
 def _in_words(result: StudyResult) -> str:
     report = result.report
     lines = [f"{report['dataset']}, {report['seeds']} seed(s); {report['protocol']}"]
-    lines.append(f"{'':34}{'R@1':>7}{'R@5':>7}{'R@10':>7}{'mAP':>7}{'p50 ms':>9}")
+    lines.append(f"{'':34}{'R@1':>7}{'R@5':>7}{'R@10':>7}{'mAP':>7}{'p50 ms':>9}{'train s':>9}")
     for row in report["rows"]:
-        shown = [(row["mechanism"], row["figures"], row["latency"])]
-        if "first_stage" in row:
-            first = ("cross, first stage", row["first_stage"], row["first_stage_latency"])
-            shown = [first, ("cross, re-ranked", row["figures"], row["latency"])]
-        for name, figures, latency in shown:
-            numbers = "".join(f"{figures[key][0]:7.1f}" for key in ("r1", "r5", "r10", "map"))
-            lines.append(f"{row['backbone']:14}{name:20}{numbers}{latency['p50_ms']:9.1f}")
+        name = "cross, re-ranked" if row["mechanism"] == "cross" else row["mechanism"]
+        numbers = "".join(f"{row['figures'][key][0]:7.1f}" for key in ("r1", "r5", "r10", "map"))
+        lines.append(f"{row['backbone']:14}{name:20}{numbers}{row['latency']['p50_ms']:9.1f}{row['seconds']:9.1f}")
     lines += [f"a guard spoke: {diagnosis}" for diagnosis in report["diagnoses"]]
     return "\n".join([*lines, f"report: {result.page}"])

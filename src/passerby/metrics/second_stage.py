@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from passerby.errors import DataError
 from passerby.metrics.positions import check_finite
 
+#: Weights of the second stage that a selection split chooses from, beside none.
+WEIGHTS = (0.1, 0.25, 0.5, 0.75, 1.0)
+
 
 def second_stage_scores(
     first: NDArray[np.floating], candidates: NDArray[np.integer], second: NDArray[np.floating]

@@ -4,14 +4,13 @@ Neither tower sees what the other sees, so a gallery is encoded once and every s
 Either may have an attention mechanism between its tokens and its pooling (`passerby.models.attended`), and a re-ranker
 that looks at sentence and picture together may come along (`passerby.models.reranker`).
 
-Axes: B pictures or sentences, L token ids, T tokens of a picture, C channels of a token, M channels that a
-re-ranker keeps of a token, D width of the shared space.
+Axes: B pictures or sentences, L token ids, T tokens of a picture, C channels of a token, D width of the shared space.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -121,45 +120,19 @@ class DualEncoder(nn.Module):
         return self.text_projection(self.text_tower.pool(tokens, mask)), tokens, mask
 
     def forward(
-        self,
-        images: Tensor,
-        ids: Tensor | Sequence[Tensor],
-        unit: bool = True,
-        look: Callable[[Tensor], Tensor] | None = None,
-    ) -> tuple[Tensor, ...]:
+        self, images: Tensor, ids: Tensor | Sequence[Tensor], unit: bool = True
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Encode a batch of both kinds: (B, 3, H, W), (B', L) -> (B, D), (B', D), logit scale ().
 
         Sentences may come in groups of like length, each padded for itself; their vectors come one group after the
         other. Without `unit` the vectors keep the length that the projection gave them, as the soft-target loss wants
-        them. With `look`, which is given the first stage's logits (B', B) and says at which pictures (B', K) the
-        re-ranker looks for each sentence, a fourth result is what it makes of them, logits (B', K); their gradient
-        ends at the towers' tokens, so that a re-ranker never costs the first stage anything.
-
-        Raises:
-            ConfigError: `look` is given and the model has no re-ranker.
+        them.
         """
         groups = [ids] if isinstance(ids, Tensor) else ids
-        pictures, tokens = self.project_images(images)
-        parts = [self.project_texts(group) for group in groups]
-        sentences = torch.cat([part[0] for part in parts])
+        pictures = self.project_images(images)[0]
+        sentences = torch.cat([self.project_texts(group)[0] for group in groups])
         found = (unit_rows(pictures), unit_rows(sentences)) if unit else (pictures, sentences)
-        if look is None:
-            return *found, self.logit_scale
-        with torch.no_grad():
-            logits = self.logit_scale * unit_rows(sentences) @ unit_rows(pictures).T  # (B', B)
-        return *found, self.logit_scale, self._second_stage(tokens, parts, look(logits))
-
-    def _second_stage(self, tokens: Tensor, parts: Sequence[tuple[Tensor, Tensor, Tensor]], places: Tensor) -> Tensor:
-        """Logits of each sentence with the pictures of the batch at (B', K) places."""
-        if self.reranker is None:
-            raise ConfigError("the model has no re-ranker to look at pictures; give it one with model.reranker")
-        maps = self.reranker.image_maps(tokens.detach())  # (B, T, M)
-        chosen = places.split([len(words) for _, words, _ in parts])
-        logits = []
-        for (_, words, mask), rows in zip(parts, chosen, strict=True):
-            candidates = maps.index_select(0, rows.flatten()).unflatten(0, rows.shape)  # (rows, K, T, M)
-            logits.append(self.reranker.score(self.reranker.text_states(words.detach()), mask, candidates))
-        return torch.cat(logits)
+        return *found, self.logit_scale
 
 
 def build_dual_encoder(

@@ -95,6 +95,6 @@ def open_pair_scorer(name: str, fingerprint: str) -> PairScorer:
             model.image_tower.preprocessing = checkpoint.config.pictures
             return PairScorer(model, model.reranker, checkpoint.tokenizer())
     raise ConfigError(
-        f"the model {name} has no cross-attention re-ranker; train one along, as in: passerby train attention-street "
-        "--set 'model.reranker={width: 96, layers: 1}', or re-rank by k-reciprocal"
+        f"the model {name} has no cross-attention re-ranker; train one on it, as in: passerby train reranker "
+        f"--set start.checkpoint={name}, or re-rank by k-reciprocal"
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +105,26 @@ class FusionReranker(nn.Module):
         mask = mask | (torch.arange(mask.shape[1], device=mask.device) == 0)
         return self.match(self.layers(states, mask), mask, maps)
 
+    def forward(self, tokens: Tensor, sentences: Sequence[tuple[Tensor, Tensor]], places: Tensor) -> Tensor:
+        """Logits of sentences with pictures of the same batch, which is what training asks for.
+
+        Args:
+            tokens: of the image tower.
+            sentences: groups of like length, each the tokens of the text tower and True for words.
+            places: the pictures that each sentence is matched with, sentences in the order of the groups.
+
+        Shape:
+            tokens (N, T, C), sentences (B, L, C) and (B, L), Q of them in all, places (Q, K) -> (Q, K).
+        """
+        maps = self.image_maps(tokens)
+        chosen = places.split([len(words) for words, _ in sentences])
+        return torch.cat(
+            [
+                self.score(self.text_states(words), mask, maps.index_select(0, rows.flatten()).unflatten(0, rows.shape))
+                for (words, mask), rows in zip(sentences, chosen, strict=True)
+            ]
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Reranked:
@@ -186,6 +206,27 @@ def encode_gallery(model: DualEncoder, batches: Iterable[Tensor]) -> tuple[Tenso
     return torch.cat(vectors), torch.cat(maps)
 
 
+def candidate_logits(reranker: FusionReranker, words: Tensor, mask: Tensor, maps: Tensor, candidates: Tensor) -> Tensor:
+    """What a re-ranker makes of each sentence's candidates, some sentences at a time.
+
+    Args:
+        reranker: in evaluation mode.
+        words: tokens of the text tower.
+        mask: True for words.
+        maps: of the whole gallery, from `encode_gallery`.
+        candidates: places in the gallery.
+
+    Shape:
+        words (Q, L, C), mask (Q, L), maps (N, T, M), candidates (Q, K) -> (Q, K) float32.
+    """
+    states, step = reranker.text_states(words), max(1, _PAIRS // max(1, candidates.shape[1]))
+    parts = [
+        reranker.score(states[at : at + step], mask[at : at + step], maps[candidates[at : at + step]]).float()
+        for at in range(0, len(states), step)
+    ]
+    return torch.cat(parts) if parts else torch.zeros(candidates.shape, device=words.device)
+
+
 @torch.inference_mode()
 def rerank(
     model: DualEncoder, ids: Tensor, vectors: Tensor, maps: Tensor, k: int = 64, weight: float = 0.5
@@ -218,19 +259,13 @@ def rerank(
     projected, tokens, mask = model.project_texts(ids)
     cosines = nn.functional.normalize(projected.float(), dim=-1) @ vectors.T  # (Q, N)
     first, candidates = cosines.topk(count, dim=1)  # (Q, K)
-    states, step = reranker.text_states(tokens), max(1, _PAIRS // count)
-    second = [
-        reranker.score(states[at : at + step], mask[at : at + step], maps[candidates[at : at + step]])
-        for at in range(0, len(ids), step)
-    ]
-    fused = (1 - weight) * model.logit_scale * first
-    if second:
-        fused = fused + weight * torch.cat(second).float()
+    second = candidate_logits(reranker, tokens, mask, maps, candidates)
+    fused = (1 - weight) * model.logit_scale * first + weight * second
     order = fused.argsort(dim=1, descending=True, stable=True)
     return Reranked(candidates.gather(1, order), fused.gather(1, order), k)
 
 
 def _reranker_of(model: DualEncoder) -> FusionReranker:
     if model.reranker is None:
-        raise ConfigError("the model has no re-ranker; train one (model.reranker in the recipe), or search without")
+        raise ConfigError("the model has no re-ranker; train one on it (passerby train reranker), or search without")
     return model.reranker

@@ -82,7 +82,7 @@ def run_attention_study(
         folder: ``cells/``, ``tables.md``, ``study.json``, ``*.png`` and ``report.html`` are made in it.
         preset: a key of `attention_plan.PRESETS`.
         seeds: trainings of each cell, at least 1.
-        changes: ``section.key=value`` for every cell's recipe.
+        changes: ``section.key=value`` for the towers' recipe, ``reranker.section.key=value`` for the re-ranker's.
         asked: sentences for the retrieval grids; the reports' own, or three of the test split where it knows people.
         candidates: numbers of pictures that queries are re-ranked with.
         kept: the one whose figures stand in the table.
@@ -118,7 +118,7 @@ def run_attention_study(
     for number, cell in enumerate(cells):
         where = f"{cell.backbone}, {cell.mechanism}, seed {cell.seed}"
         place = folder / "cells" / cell.key
-        wanted = {**request, "folder": str(place), "recipe": cell.recipe.model_dump(mode="json")}
+        wanted = {**request, **_wanted(cell, place)}
 
         def say(remark: str, at: int = number, name: str = where) -> None:
             tell(at, len(cells), f"{name}: {remark}")
@@ -168,6 +168,15 @@ def _sentences(dataset: Dataset) -> tuple[str, ...]:
         return REPORT_QUERIES
     places = [round(at * (len(test.captions) - 1) / 2) for at in range(3)]
     return tuple(dict.fromkeys(test.captions[place].text for place in places))
+
+
+def _wanted(cell: Cell, place: Path) -> dict[str, Any]:
+    return {
+        "folder": str(place),
+        "start": str(place.parent / cell.start / "run"),
+        "recipe": cell.recipe.model_dump(mode="json"),
+        "reranker": None if cell.reranker is None else cell.reranker.model_dump(mode="json"),
+    }
 
 
 def _name(cell: Cell) -> dict[str, Any]:
@@ -238,7 +247,8 @@ def _pipe(stream: IO[str] | None) -> IO[str]:
 
 def _same(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether a finished cell answers a request; the folder may have been moved."""
-    return all(found.get(key) == json.loads(json.dumps(value)) for key, value in wanted.items() if key != "folder")
+    places = ("folder", "start")
+    return all(found.get(key) == json.loads(json.dumps(value)) for key, value in wanted.items() if key not in places)
 
 
 def _lengths(path: Path, tell: Announce, cells: int) -> dict[str, Any]:

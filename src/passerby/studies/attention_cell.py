@@ -26,6 +26,7 @@ from passerby.evaluation.report import Report
 from passerby.models.checkpoint import Checkpoint, read_checkpoint
 from passerby.models.dual_encoder import DualEncoder, unit_rows
 from passerby.models.restore import restore_dual_encoder
+from passerby.models.tokenizer import Tokenizer
 from passerby.studies.attention_guards import leak_diagnoses
 from passerby.studies.attention_measure import (
     Encoded,
@@ -40,7 +41,7 @@ from passerby.studies.attention_measure import (
 from passerby.studies.attention_paired import paired_figures
 from passerby.studies.profile_child import peak_memory
 from passerby.training.loop import RESULT
-from passerby.training.recipe import parse_recipe
+from passerby.training.recipe import Recipe, parse_recipe
 from passerby.training.run import run_recipe
 from passerby.training.state import write_text
 from passerby.training.tasks.dual_encoder import prepare
@@ -76,8 +77,9 @@ def run_cell(request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     """Train a cell, or go on with it, and write ``cell.json`` beside its run.
 
     Args:
-        request: ``data`` (NAME:ROOT), ``folder``, ``recipe`` (resolved), ``candidates``, ``kept``, ``asked`` (most
-            sentences of the test, or None), ``paired_batch`` (or None) and ``queries`` (for the grids).
+        request: ``data`` (NAME:ROOT), ``folder``, ``recipe`` (of the towers, resolved), ``reranker`` (likewise, or
+            None), ``start`` (the first stage of a re-ranker), ``candidates``, ``kept``, ``asked`` (most sentences of
+            the test, or None), ``paired_batch`` (or None) and ``queries`` (for the grids).
         tell: called while it works.
 
     Raises:
@@ -87,7 +89,7 @@ def run_cell(request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     if not isinstance(recipe, DualEncoderRecipe):
         raise PasserbyError(f"a cell trains a dual encoder, and the recipe's task is {recipe.task!r}")
     dataset = open_dataset(request["data"])
-    training = train_cell(recipe, dataset, folder, tell)
+    training = train_cell(_trained(request, recipe), dataset, folder, tell)
     tell("measuring", 0, 1)
     checkpoint = read_checkpoint(folder / "run" / "checkpoint")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -97,11 +99,19 @@ def run_cell(request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     return cell
 
 
-def train_cell(recipe: DualEncoderRecipe, dataset: Dataset, folder: Path, tell: Tell) -> dict[str, Any]:
+def _trained(request: Mapping[str, Any], towers: Recipe) -> Recipe:
+    """What the cell trains: its towers, or a re-ranker on those of another cell."""
+    if request["reranker"] is None:
+        return towers
+    tree = dict(request["reranker"])
+    return parse_recipe({**tree, "start": {**tree["start"], "checkpoint": request["start"]}})
+
+
+def train_cell(recipe: Recipe, dataset: Dataset, folder: Path, tell: Tell) -> dict[str, Any]:
     """Train, unless that is done; returns what the tables say about it.
 
     Args:
-        recipe: resolved.
+        recipe: resolved, of towers or of a re-ranker.
         dataset: with a training split.
         folder: of the cell; the run lies in ``run/``.
         tell: called while it works.
@@ -109,7 +119,7 @@ def train_cell(recipe: DualEncoderRecipe, dataset: Dataset, folder: Path, tell: 
     facts, run = folder / "training.json", folder / "run"
     if not ((run / RESULT).is_file() and facts.is_file()):
         (run / RESULT).unlink(missing_ok=True)  # finished and then killed: its last epoch is measured again
-        processor = time.process_time()
+        wall, processor = time.perf_counter(), time.process_time()
         result = run_recipe(
             recipe,
             dataset,
@@ -117,15 +127,21 @@ def train_cell(recipe: DualEncoderRecipe, dataset: Dataset, folder: Path, tell: 
             lambda at: tell(f"training, loss {sum(at.losses.values()):.2f}", at.step, at.steps),
             lambda done, total: tell("decoding", done, total),
         )
-        share = max(1, result.steps - result.resumed_at) / max(1, result.steps) * recipe.optimisation.epochs
+        spent, processor = time.perf_counter() - wall, time.process_time() - processor
+        epochs, losses = _last_epoch(run / "log.jsonl")
+        step = recipe.optimisation.epochs / max(1, result.steps)  # in epochs
+        here = max(step, epochs - step * result.resumed_at)
         write_text(
             facts,
             json.dumps(
                 {
-                    "epoch_s": result.seconds / share,
-                    "epoch_cpu_s": (time.process_time() - processor) / share,
+                    "epoch_s": result.seconds / here,
+                    "epoch_cpu_s": processor / here,
+                    # What was trained before a kill is reckoned at the same pace.
+                    "seconds": spent + result.seconds * (epochs - here) / here,
+                    "epochs": epochs,
                     "peak_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak_memory(),
-                    "train_loss": _last_loss(run / "log.jsonl"),
+                    "train_loss": losses,
                     "steps": result.steps,
                     "best": result.best,
                 }
@@ -134,13 +150,13 @@ def train_cell(recipe: DualEncoderRecipe, dataset: Dataset, folder: Path, tell: 
     return json.loads(facts.read_text(encoding="utf-8"))
 
 
-def _last_loss(log: Path) -> dict[str, float]:
-    """Means of the losses over the last epoch, as training logged them."""
+def _last_epoch(log: Path) -> tuple[float, dict[str, float]]:
+    """How many epochs were trained, and means of the losses over the last of them, as training logged them."""
     rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     steps = [row for row in rows if "lr" in row]
     last = [row for row in steps if row["epoch"] > steps[-1]["epoch"] - 1] or steps[-1:]
     names = [key for key in steps[-1] if key not in ("step", "epoch", "lr", "images_per_s")]
-    return {name: sum(row[name] for row in last) / len(last) for name in names}
+    return steps[-1]["epoch"], {name: sum(row[name] for row in last) / len(last) for name in names}
 
 
 def _measure(
@@ -165,16 +181,29 @@ def _measure(
     if model.reranker is not None:
         weight = _choose(model, encoded.get(selection), rules, request["kept"])
         found |= _second(request, model, test, rules, weight, dataset.name)
-    if request["asked"] is not None:  # a picture's captions are the rows of that protocol, so it takes all of them
-        whole = dataset.split("test")
-        encoded["test"] = encode_prepared(model, whole, prepare(whole, tokenizer, model.preprocessing))
-    batch = request["paired_batch"] or recipe.optimisation.batch_size
-    found["paired"] = {name: paired_figures(one, recipe, batch, "model") for name, one in encoded.items()}
+    if model.reranker is None:  # a re-ranker has no row of its own in that protocol
+        found["paired"] = _paired(request, recipe, dataset, model, tokenizer, encoded)
     found["diagnoses"] = leak_diagnoses(model, tokenizer, test, rules, request["kept"])
     found["grids"] = _grids(
         request["queries"], Path(request["folder"]), model, checkpoint, test, request["kept"], weight
     )
     return found
+
+
+def _paired(
+    request: Mapping[str, Any],
+    recipe: DualEncoderRecipe,
+    dataset: Dataset,
+    model: DualEncoder,
+    tokenizer: Tokenizer,
+    encoded: Mapping[str, Encoded],
+) -> dict[str, list[dict[str, Any]]]:
+    if request["asked"] is not None:  # a picture's captions are the rows of that protocol, so it takes all of them
+        whole = dataset.split("test")
+        again = encode_prepared(model, whole, prepare(whole, tokenizer, model.preprocessing))
+        encoded = {**encoded, "test": again}
+    batch = request["paired_batch"] or recipe.optimisation.batch_size
+    return {name: paired_figures(one, recipe, batch, "model") for name, one in encoded.items()}
 
 
 def _splits(dataset: Dataset, selection: str, asked: int | None) -> dict[str, Split]:

@@ -26,15 +26,12 @@ from passerby.evaluation.leaks import refuse_equal_rows
 from passerby.evaluation.protocol import Protocol
 from passerby.evaluation.report import Report
 from passerby.evaluation.scoring import Scoring
-from passerby.metrics.second_stage import second_stage_scores
+from passerby.metrics.second_stage import WEIGHTS, second_stage_scores
 from passerby.models.dual_encoder import DualEncoder, unit_rows
 from passerby.models.reranker import clamp_candidates, encode_gallery, rerank
 from passerby.studies.profile_child import latency
 from passerby.training.tasks.dual_encoder import encode
 from passerby.training.tasks.pair_data import Prepared, unchanged
-
-#: Weights of the second stage that the validation split chooses from.
-WEIGHTS = (0.1, 0.25, 0.5, 0.75, 1.0)
 
 _QUERIES, _PICTURES, _REPEATS = 64, 128, 40
 

@@ -43,7 +43,9 @@ def write_attention_page(folder: Path, report: Mapping[str, Any], cells: Sequenc
     }
     for name, picture in plots.items():
         (folder / f"{name}.png").write_bytes(picture)
-    remarks = {one for cell in cells for pair in cell["paired"].values() for own in pair for one in own["diagnoses"]}
+    remarks = {
+        one for cell in cells for pair in cell.get("paired", {}).values() for own in pair for one in own["diagnoses"]
+    }
     html = render_page(
         "attention.html",
         report=report,

@@ -6,7 +6,6 @@ seeds, which says more about training and less about the people that were asked 
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -35,13 +34,13 @@ def rows_of(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _row(backbone: str, mechanism: str, cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    shown = "reranked" if mechanism == "cross" else "first"
+    shown, learned = ("reranked", "matching") if mechanism == "cross" else ("first", "contrastive")
     row: dict[str, Any] = {
         "backbone": backbone,
         "mechanism": mechanism,
         "seeds": len(cells),
         "figures": _figures(cells, shown),
-        "train_loss": _mean(cells, lambda cell: cell["training"]["train_loss"].get("contrastive", math.nan)),
+        "train_loss": _mean(cells, lambda cell: cell["training"]["train_loss"][learned]),
         "loss": {split: _mean(cells, lambda cell, at=split: cell["loss"][at]) for split in cells[0]["loss"]},
         "latency": _latency(cells, "reranked_latency" if mechanism == "cross" else "latency"),
         "peak_bytes": max(cell["training"]["peak_bytes"] for cell in cells),
@@ -49,6 +48,7 @@ def _row(backbone: str, mechanism: str, cells: Sequence[Mapping[str, Any]]) -> d
         "parameters": cells[0]["parameters"],
         "epoch_s": _mean(cells, lambda cell: cell["training"]["epoch_s"]),
         "epoch_cpu_s": _mean(cells, lambda cell: cell["training"]["epoch_cpu_s"]),
+        "seconds": _mean(cells, lambda cell: cell["training"]["seconds"]),
     }
     if mechanism == "cross":
         row["first_stage"] = _figures(cells, "first")
@@ -100,27 +100,24 @@ def honest_table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[lis
     """
     splits = list(rows[0]["loss"]) if rows else []
     head = ["image tower", "attention", *RETRIEVAL.values(), "train loss", *(f"{split} loss" for split in splits)]
-    head += ["query p50 / p95, ms", "peak memory, MB", "model, MB", "epoch, s"]
-    lines = []
-    for row in rows:
-        lines.append(_line(row, row["mechanism"], row["figures"], row["latency"], splits))
-        if "first_stage" in row:
-            lines[-1][1] = "cross, re-ranked"
-            lines.insert(-1, _line(row, "cross, first stage", row["first_stage"], row["first_stage_latency"], splits))
-    return head, lines
+    head += ["query p50 / p95, ms", "peak memory, MB", "model, MB", "epoch, s", "training, s"]
+    return head, [_line(row, splits) for row in rows]
 
 
-def _line(row: Mapping[str, Any], name: str, figures: Any, latency: Any, splits: Sequence[str]) -> list[str]:
+def _line(row: Mapping[str, Any], splits: Sequence[str]) -> list[str]:
+    second = row["mechanism"] == "cross"  # its towers are those of "none", and so are their losses
+    latency = row["latency"]
     return [
         row["backbone"],
-        name,
-        *(with_interval(figures[key]) for key in RETRIEVAL),
-        f"{row['train_loss']:.2f}",
-        *(f"{row['loss'][split]:.2f}" for split in splits),
+        "cross, re-ranked" if second else row["mechanism"],
+        *(with_interval(row["figures"][key]) for key in RETRIEVAL),
+        f"{row['train_loss']:.2f}" + (" (matching)" if second else ""),
+        *("–" if second else f"{row['loss'][split]:.2f}" for split in splits),
         f"{latency['p50_ms']:.1f} / {latency['p95_ms']:.1f}",
         f"{row['peak_bytes'] / 1e6:,.0f}",
         f"{row['model_bytes'] / 1e6:,.1f}",
         f"{row['epoch_s']:,.1f}",
+        f"{'+' if second else ''}{row['seconds']:,.1f}",
     ]
 
 
@@ -177,8 +174,8 @@ def paired_lines(cells: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[li
     for cell in cells:
         if cell["seed"]:
             continue
-        for split, (own, copy) in cell["paired"].items():
-            shown = [(cell["mechanism"].replace("cross", "cross, first stage"), own)]
+        for split, (own, copy) in cell.get("paired", {}).items():
+            shown = [(cell["mechanism"], own)]
             if cell["mechanism"] == "none":
                 shown.append((copy["name"], copy))
             lines += [[cell["backbone"], name, split, *_paired(one, ks)] for name, one in shown]

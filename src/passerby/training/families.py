@@ -59,6 +59,10 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             "passerby.training.tasks.reid_recipe:ReidRecipe",
             "passerby.training.tasks.reid:ReidTask",
         ),
+        "reranker": Family(
+            "passerby.training.tasks.reranker_recipe:RerankerRecipe",
+            "passerby.training.tasks.reranker:RerankerTask",
+        ),
         "context": Family(
             "passerby.training.tasks.context_recipe:ContextRecipe",
             "passerby.training.tasks.context:ContextTask",

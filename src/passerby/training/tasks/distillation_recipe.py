@@ -57,6 +57,4 @@ class DistillationRecipe(DualEncoderRecipe):
             raise ValueError("objective.name is soft_target, whose vectors have no unit length; a teacher's have")
         if self.objective.text_to_text > 0:
             raise ValueError("objective.text_to_text has no part in distillation; leave it at 0")
-        if self.model.reranker is not None:
-            raise ValueError("model.reranker has no part in distillation; train it with task: dual_encoder")
         return self

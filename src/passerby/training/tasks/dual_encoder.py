@@ -41,8 +41,6 @@ from passerby.training.tasks.dual_encoder_losses import (
     contrast,
     first_temperature,
     keeps_length,
-    looker,
-    matching,
     split_loss,
 )
 from passerby.training.tasks.dual_encoder_recipe import (
@@ -129,7 +127,7 @@ class DualEncoderTask:
         """Weights with decay; biases, normalisations, embeddings and the temperature without (Loshchilov 2019).
 
         Pretrained towers move at `optimisation.tower_rate` and `text_tower_rate` times the learning rate, everything
-        new, attention mechanisms and re-rankers among it, at the full one.
+        new, attention mechanisms among it, at the full one.
         """
         config, options = self.recipe.model, self.recipe.optimisation
         towers: dict[str, float] = {}  # prefix of pretrained weights -> factor of the learning rate
@@ -187,11 +185,8 @@ class DualEncoderTask:
         pixels = augment(batch.pixels.to(device, non_blocking=True), self.recipe.augmentation, generator)
         ids = [group.to(device, non_blocking=True) for group in batch.token_ids]
         place, persons = batch.place.to(device, non_blocking=True), batch.persons.to(device, non_blocking=True)
-        objective, second = self.recipe.objective, self.model.reranker is not None
-        look = looker(persons, place, objective.negatives, generator) if second else None
-        images, grouped, scale, *judged = model(
-            normalise(pixels, self.preprocessing), ids, not keeps_length(objective), look
-        )
+        objective = self.recipe.objective
+        images, grouped, scale = model(normalise(pixels, self.preprocessing), ids, not keeps_length(objective))
         texts = grouped[place]  # (K * B, D)
         narrations = texts.chunk(self.recipe.data.captions)  # K of (B, D)
         everywhere = [gather_with_gradient(narration) for narration in narrations]
@@ -208,8 +203,6 @@ class DualEncoderTask:
             pairs = [_unit_where_not(part, objective) for part in (*narrations[:2], *everywhere[:2])]
             between = identity_contrastive(pairs[0], pairs[1], persons, scale, pairs[2], pairs[3], all_persons)
             losses["text_to_text"] = objective.text_to_text * between
-        if judged:
-            losses["matching"] = objective.matching * matching(judged[0])
         return losses
 
     def validate(self, model: nn.Module) -> Selection | None:

@@ -1,12 +1,9 @@
-"""What pulls the towers of a dual encoder together, what teaches its re-ranker, and the loss of a whole split.
+"""What pulls the towers of a dual encoder together, and the loss of a whole split.
 
-Axes: B pictures of this process, P processes, Q sentences, K pictures that a sentence is scored with, D embedding
-width.
+Axes: B pictures of this process, P processes, D embedding width.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -15,7 +12,6 @@ from torch import Tensor
 from passerby.data.samplers import Pairs
 from passerby.losses.identity_contrastive import identity_contrastive
 from passerby.losses.info_nce import info_nce
-from passerby.losses.matching import draw_hard_negatives, matching_loss
 from passerby.losses.soft_target import soft_target
 from passerby.models.dual_encoder import MAX_LOGIT_SCALE
 from passerby.training.gather import first_row
@@ -32,8 +28,8 @@ def keeps_length(objective: ObjectiveConfig) -> bool:
 def first_temperature(recipe: DualEncoderRecipe) -> float:
     """The temperature of cosines that a model begins with.
 
-    Soft targets compare vectors of squared length D, so that their cosines have D times the scale; nothing learns it,
-    but a re-ranker's logits are added to those of the first stage.
+    Soft targets compare vectors of squared length D, so that their cosines have D times the scale. Nothing learns it,
+    but a re-ranker's logits will be added to those of the first stage.
     """
     if not keeps_length(recipe.objective):
         return recipe.objective.temperature
@@ -64,36 +60,6 @@ def contrast(
     if objective.name == "info_nce":
         return info_nce(images, texts, scale, everywhere[0], everywhere[1], first_row(len(images)))
     return identity_contrastive(images, texts, persons, scale, *everywhere)
-
-
-def looker(persons: Tensor, place: Tensor, negatives: int, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
-    """What a model in training is told to look at: each sentence's own picture, then hard ones of other people.
-
-    Args:
-        persons: (B,) identity of each picture.
-        place: (Q,) where each sentence stands among the groups that the model reads; Q is a multiple of B, and
-            sentence q describes picture q modulo B.
-        negatives: pictures of other people for each sentence.
-        generator: decides which.
-
-    Returns:
-        A function from logits (Q, B), rows in the model's order, to places of pictures (Q, 1 + negatives).
-    """
-
-    def look(logits: Tensor) -> Tensor:
-        own = torch.empty_like(place)
-        own[place] = torch.arange(len(place), device=place.device) % len(persons)  # (Q,), in the model's order
-        # The random numbers of a GPU come from a generator of its own.
-        local = torch.Generator(logits.device).manual_seed(generator.initial_seed())
-        others = draw_hard_negatives(logits, persons[own], persons, negatives, local)
-        return torch.cat([own[:, None], others], dim=1)
-
-    return look
-
-
-def matching(logits: Tensor) -> Tensor:
-    """The re-ranker's loss; the first column is the picture that each sentence describes: (Q, K) -> scalar."""
-    return matching_loss(logits[:, 0], logits[:, 1:])
 
 
 def split_loss(recipe: DualEncoderRecipe, images: Tensor, texts: Tensor, pairs: Pairs, scale: Tensor) -> float:

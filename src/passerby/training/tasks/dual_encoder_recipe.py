@@ -52,8 +52,6 @@ class ModelConfig(Section):
     """Both heads; a key of `passerby.nn.projection.PROJECTIONS`."""
     attention: str | dict[str, Any] = "none"
     """An attention mechanism for both towers, or one for each; see `passerby.models.dual_encoder.attention_of`."""
-    reranker: dict[str, Scalar] | None = None
-    """Options of a re-ranker (`passerby.models.reranker.FusionReranker`; {} for its defaults), or none."""
 
 
 class ObjectiveConfig(Section):
@@ -67,10 +65,6 @@ class ObjectiveConfig(Section):
     """Whether gradients also flow through the targets of `soft_target`, as they once did."""
     text_to_text: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the contrast between two captions of the same person; needs data.captions of 2 or more."""
-    matching: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of the re-ranker's loss; without a re-ranker it has no effect."""
-    negatives: Annotated[int, Field(ge=1, le=64)] = 4
-    """Pictures of other people that the re-ranker tells from each sentence's own."""
 
 
 class DualEncoderOptimisationConfig(OptimisationConfig):

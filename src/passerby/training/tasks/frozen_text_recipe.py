@@ -21,6 +21,4 @@ class FrozenTextRecipe(DualEncoderRecipe):
                 "model.attention mixes the words of a sentence, and of a frozen text tower only its vector is kept; "
                 "give it as {image: NAME}"
             )
-        if self.model.reranker is not None:
-            raise ValueError("model.reranker reads the words of a sentence; train it with task: dual_encoder")
         return self
