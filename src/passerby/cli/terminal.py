@@ -41,16 +41,16 @@ def counting(activity: str, unit: str = "images") -> Iterator[Counter]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn(f"{{task.fields[rate]}} {unit}/s"),
+        TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[remark]}"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        bar = bars.add_task(activity, total=None, rate="-", remark="")
+        bar = bars.add_task(activity, total=None, rate="", remark="")
         rate = _Rate()
 
         def show(done: int, total: int, remark: str) -> None:
-            bars.update(bar, completed=done, total=total, rate=f"{rate.of(done):,.0f}", remark=remark)
+            bars.update(bar, completed=done, total=total, rate=_pace(rate.of(done), unit), remark=remark)
 
         yield show
 
@@ -72,10 +72,18 @@ def _plain_lines(activity: str, unit: str) -> Counter:
         last = now
         speed = rate.of(done)
         left = f", {(total - done) / speed:,.0f} s left" if done < total and speed else ""
+        pace = f", {_pace(speed, unit)}" if speed else ""
         tail = f", {remark}" if remark else ""
-        typer.echo(f"{activity}: {done:,} of {total:,} {unit}, {speed:,.0f} {unit}/s{left}{tail}", err=True)
+        typer.echo(f"{activity}: {done:,} of {total:,} {unit}{pace}{left}{tail}", err=True)
 
     return show
+
+
+def _pace(speed: float, unit: str) -> str:
+    """How many a second, or a minute where that is less than one: "12 images/s", "3.5 cells/min"; empty for none."""
+    if not speed:
+        return ""
+    return f"{speed:,.0f} {unit}/s" if speed >= 1 else f"{60 * speed:,.1f} {unit}/min"
 
 
 class _Rate:
