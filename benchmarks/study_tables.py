@@ -57,12 +57,15 @@ def attention_study() -> str:
     if found is None:
         return "*Not recorded yet.*"
     rows = found["rows"]
-    lines = ["| image tower | attention | R@1 | mAP | query, ms | training, s |", "|---|---|---:|---:|---:|---:|"]
+    lines = [
+        "| image tower | attention | R@1 | mAP | query, ms | training, processor s |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
     for row in rows:
         second = row["mechanism"] == "cross"
         figures = " | ".join(_interval(row["figures"][key]) for key in ("r1", "map"))
         name = f"cross, K {found['kept']}" if second else row["mechanism"]
-        trained = f"{'+' if second else ''}{row['seconds']:.0f}"
+        trained = f"{'+' if second else ''}{row['cpu_s']:.0f}"
         lines.append(f"| {row['backbone']} | {name} | {figures} | {row['latency']['p50_ms']:.1f} | {trained} |")
     ranked = [row for row in rows if "by_k" in row]
     lines += ["", "| re-ranking adds | R@1 | R@10 | mAP | weight |", "|---|---:|---:|---:|---|"]
@@ -86,8 +89,8 @@ def _about(found: dict[str, Any]) -> str:
     by = f"mean of {seeds} seeds, Student's intervals over the seeds" if seeds > 1 else "bootstrap intervals"
     return (
         f"Per cent; {by}, those of a gain over the differences within each seed. {counts['queries']} sentences ask in "
-        f"a gallery of {counts['gallery']:,} pictures. Times of a query are medians with token maps cached; training "
-        f"is wall time. Machine: {machine['cores']} cores, {machine['threads']} threads, load {machine['load']}."
+        f"a gallery of {counts['gallery']:,} pictures. Times of a query are medians with token maps cached; what "
+        f"cross costs in training comes on top of none. Machine: {machine['cores']} cores, {machine['threads']} threads, load {machine['load']}."
     )
 
 

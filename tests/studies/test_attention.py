@@ -339,6 +339,7 @@ def cell_of(seed, r1, reranked):
             "peak_bytes": 5e8,
             "epoch_s": 10.0,
             "epoch_cpu_s": 20.0,
+            "epochs": 2.5,
             "seconds": 30.0,
         },
         "loss": {"val": 2.0, "test": 2.5},
@@ -361,7 +362,7 @@ def test_means_over_seeds_have_students_interval():
     assert row["gain"]["r1"][0] == pytest.approx(3)
     head, lines = honest_table([row])
     assert [line[1] for line in lines] == ["cross, re-ranked"]
-    assert lines[0][-1] == "+30.0"
+    assert lines[0][-1] == "+30 (+50)"
     assert lines[0][6:9] == ["1.00 (matching)", "–", "–"]
     assert all(len(line) == len(head) for line in lines)
     assert rerank_lines([row])[1][0][1] == "64 (the gallery holds 12)"
