@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -23,7 +24,9 @@ from passerby.models.preprocessing import Preprocessing
 from passerby.models.reranker import FusionReranker, build_reranker
 from passerby.models.towers.base import ImageTower, TextTower
 from passerby.models.towers.registry import image_tower, image_tower_options, text_tower, text_tower_options
+from passerby.nn.ghost_batches import GhostBatches
 from passerby.nn.projection import build_projection
+from passerby.nn.side_by_side import side_by_side
 from passerby.nn.token_mixer import mechanism_options
 
 #: Largest logit scale, as in CLIP (Radford et al. 2021, section 2.5): beyond it training becomes unstable.
@@ -63,6 +66,7 @@ class DualEncoder(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
         self.embedding_dim, self.projection, self.attention = embedding_dim, projection, dict(attention)
         self.reranker = reranker
+        self._ghosts: GhostBatches | None = None
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -129,10 +133,35 @@ class DualEncoder(nn.Module):
         them.
         """
         groups = [ids] if isinstance(ids, Tensor) else ids
-        pictures = self.project_images(images)[0]
-        sentences = torch.cat([self.project_texts(group)[0] for group in groups])
+        if self._ghosts is not None and self.training:
+            seen, read = self._in_ghost_batches(self._ghosts, images, groups)
+        else:
+            seen, read = self.image_tower(images), torch.cat([self.text_tower(group) for group in groups])
+        pictures, sentences = self.image_projection(seen), self.text_projection(read)
         found = (unit_rows(pictures), unit_rows(sentences)) if unit else (pictures, sentences)
         return *found, self.logit_scale
+
+    def use_ghost_batches(self, parts: int) -> None:
+        """Normalise the pictures of a training batch in parts that know nothing of each other; 1 is the whole batch.
+
+        On a CPU with several cores the parts, and groups of sentences beside them, are then computed at the same time,
+        where the towers draw no random numbers.
+        """
+        self._ghosts = GhostBatches(self.image_tower, parts) if parts > 1 else None
+
+    def _in_ghost_batches(
+        self, ghosts: GhostBatches, images: Tensor, groups: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Both towers' pooled vectors: (B, 3, H, W), (B', L) in groups -> (B, D'), (B', D'')."""
+        pictures = list(zip(ghosts.copies(), images.chunk(ghosts.parts), strict=False))
+        beside = [] if self.text_tower.draws else list(groups)
+        work = [partial(tower, part) for tower, part in pictures] + [partial(self.text_tower, one) for one in beside]
+        towers = [*self.image_tower.parameters(), *self.text_tower.parameters()]
+        found = [part() for part in work] if self.image_tower.draws else side_by_side(work, towers)
+        ghosts.gather_statistics(len(pictures))
+        seen, read = found[: len(pictures)], found[len(pictures) :]
+        read = read or [self.text_tower(group) for group in groups]
+        return torch.cat(seen), torch.cat(read)
 
 
 def build_dual_encoder(

@@ -25,11 +25,14 @@ class Tower(nn.Module, ABC):
         width: D, the width of the pooled vector.
         name: registry name, set by the factory.
         options: what `structure` returned for the options it was built with, set by the factory.
+        draws: whether its forward pass draws random numbers in training, as dropout does. What does must be computed
+            in one order, so a tower that says False may be computed beside another.
     """
 
     width: int
     name: str = ""
     options: Mapping[str, Any] = {}
+    draws: bool = True
 
     def structure(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Options that build a tower of the same shape with nothing downloaded; stored in the checkpoint."""

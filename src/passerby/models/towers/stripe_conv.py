@@ -96,6 +96,8 @@ class StripeConv(ImageTower):
         ConfigError: a side is no multiple of 16, or there are not so many levels.
     """
 
+    draws = False
+
     def __init__(
         self,
         image_size: tuple[int, int] = (96, 48),

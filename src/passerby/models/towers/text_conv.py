@@ -58,6 +58,7 @@ class ConvText(TextTower):
         if not 1 <= levels <= layers:
             raise ConfigError(f"conv: levels is {levels}; expected 1 to the number of layers, {layers}")
         self.channels, self.levels = channels, levels
+        self.draws = dropout > 0
         self.width = (queries + levels) * channels
         self.embedding = nn.Embedding(vocabulary_size, channels, padding_idx=0)
         self.dropout = nn.Dropout(dropout)

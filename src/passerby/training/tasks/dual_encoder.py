@@ -101,6 +101,7 @@ class DualEncoderTask:
             context_length=recipe.model.tokenizer.context_length,
             temperature=first_temperature(recipe),
         )
+        self.model.use_ghost_batches(recipe.optimisation.ghost_batches)
         # Nothing learns the scale of soft targets; without this, several processes would wait for its gradient.
         self.model.log_scale.requires_grad_(not keeps_length(recipe.objective))
         _check_length(self.model, recipe)

@@ -74,6 +74,9 @@ class DualEncoderOptimisationConfig(OptimisationConfig):
     """Factor of the learning rate for a pretrained text tower; `tower_rate` where it is null."""
     tower_decay: Annotated[float, Field(ge=0)] | None = None
     """Weight decay of pretrained towers; `weight_decay` where it is null."""
+    ghost_batches: Annotated[int, Field(ge=1, le=64)] = 1
+    """Parts of a batch whose batch normalisations know nothing of each other, computed at the same time on a CPU's
+    cores where the towers draw no random numbers; see `passerby.nn.ghost_batches`."""
 
 
 class DualEncoderEvaluationConfig(EvaluationConfig):
