@@ -13,16 +13,18 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from passerby.data.images import decode_image, resize_image
+from passerby.data.shared_decoding import decode_into
 from passerby.errors import DataError
 
 _FORMAT = "uint8-v2"
+#: Fewer pictures than this are decoded here; starting a process costs as much as decoding hundreds.
+_WORTH_PROCESSES = 1_000
+_TELL_EVERY = 256  # pictures
 
 
 def cache_root() -> Path:
@@ -47,7 +49,7 @@ def cached_images(
         paths: the pictures.
         size: (height, width) in pixels.
         folder: where the cache lies; `cache_root()` / "images" by default.
-        workers: decoding threads; the number of cores by default.
+        workers: processes where there are many pictures; the number of cores by default.
         progress: called with (done, total) now and then.
         interpolation: of the resize, as the image tower's preprocessing says.
 
@@ -67,8 +69,7 @@ def cached_images(
         temporary = target.with_name(f"{target.stem}.{os.getpid()}.tmp.npy")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            read = partial(_read, size=size, interpolation=interpolation)
-            _fill(temporary, paths, size, read, workers or os.cpu_count() or 1, progress)
+            _fill(temporary, paths, size, interpolation, workers or os.cpu_count() or 1, progress)
             temporary.replace(target)
         except OSError as error:
             raise DataError(
@@ -93,31 +94,34 @@ def _digest(paths: Sequence[Path], size: tuple[int, int], interpolation: str) ->
     return digest.hexdigest()[:32]
 
 
-def _read(path: Path, size: tuple[int, int], interpolation: str) -> np.ndarray:
-    return resize_image(decode_image(path, at_least=size), size, interpolation)
-
-
 def _fill(
     target: Path,
     paths: Sequence[Path],
     size: tuple[int, int],
-    read: Callable[[Path], np.ndarray],
+    interpolation: str,
     workers: int,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Write all pictures; returning closes the map, which some systems want before the file is renamed."""
     _reserve(target, len(paths) * size[0] * size[1] * 3)
     pixels = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=(len(paths), *size, 3))
+    done = 0
 
-    def place(index: int) -> None:
-        pixels[index] = read(paths[index])
+    def tell(more: int) -> None:
+        nonlocal done
+        done += more
+        if progress is not None and more:
+            progress(done, len(paths))
 
     if progress is not None:
         progress(0, len(paths))  # from here a rate can be told
-    with ThreadPoolExecutor(workers) as pool:
-        for done, _ in enumerate(pool.map(place, range(len(paths))), start=1):
-            if progress is not None and (done % 256 == 0 or done == len(paths)):
-                progress(done, len(paths))
+    if workers > 1 and len(paths) >= _WORTH_PROCESSES:
+        decode_into(target, paths, interpolation, workers, tell)
+        return
+    for row, path in enumerate(paths):
+        pixels[row] = resize_image(decode_image(path, at_least=size), size, interpolation)
+        if (row + 1) % _TELL_EVERY == 0 or row + 1 == len(paths):
+            tell(row + 1 - done)
     pixels.flush()
 
 
