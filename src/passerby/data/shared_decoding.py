@@ -69,10 +69,7 @@ def decode_into(
         ended = [process.wait() for process in running]
     finally:
         for process in running:
-            process.kill()
-            process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+            _end(process)
     if failures:
         raise DataError(failures[0])
     if any(ended):
@@ -84,6 +81,13 @@ def decode_into(
 def _start(target: Path, interpolation: str) -> subprocess.Popen[bytes]:
     program = [sys.executable, "-m", "passerby.data.shared_decoding", str(target), interpolation]
     return subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def _hand_over(process: subprocess.Popen[bytes], share: list[list[int | str]]) -> None:
