@@ -29,6 +29,7 @@ from passerby.studies.attention_paired import COPY, PUBLISHED, ROWS_OF_PUBLISHED
 from passerby.studies.attention_plan import MECHANISMS, PRESETS, check_candidates, find_preset, plan_cells
 from passerby.studies.attention_plots import length_lines
 from passerby.studies.attention_table import (
+    cost_table,
     gain_lines,
     honest_table,
     markdown,
@@ -362,14 +363,17 @@ def test_means_over_seeds_have_students_interval():
     assert row["gain"]["r1"][0] == pytest.approx(3)
     head, lines = honest_table([row])
     assert [line[1] for line in lines] == ["cross, re-ranked"]
-    assert lines[0][-1] == "+30 (+50)"
-    assert lines[0][6:9] == ["1.00 (matching)", "–", "–"]
+    assert lines[0][6:] == ["1.00 (matching)", "–", "–"]
+    head, costs = cost_table([row])
+    assert costs[0][1:] == ["cross, re-ranked", "2.0", "3.0", "1.0", "500", "10.0 (20.0)", "+30 (+50)"]
+    assert len(costs[0]) == len(head)
     assert all(len(line) == len(head) for line in lines)
     assert rerank_lines([row])[1][0][1] == "64 (the gallery holds 12)"
     head, lines = gain_lines([row])
     assert [line[1] for line in lines] == ["R@1", "R@5", "R@10", "mAP"]
     assert lines[0][4] == "+3.0 (+0.5 to +5.5)"  # the differences are 3, 2 and 4
     assert lines[3][4] == "+0.0"
+    assert with_interval((-0.01, -0.01, -0.01), signed=True) == "+0.0"
     assert len(lines[0]) == len(head)
 
 

@@ -284,7 +284,7 @@ def test_two_processes_come_to_the_same_re_ranker_as_one(start, data, tmp_path):
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(content))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "passerby"]
     command += ["train", str(tmp_path / "recipe.yaml"), "--data", data, "--out", str(tmp_path / "two"), "--json"]
-    shared = subprocess.run(command, capture_output=True, text=True, timeout=150)
+    shared = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert shared.returncode == 0, shared.stderr
     alone = run_recipe(parse_recipe(content), open_dataset(data), tmp_path / "one")
     assert json.loads(shared.stdout)["steps"] == alone.steps

@@ -36,6 +36,7 @@ from passerby.studies.attention_plan import (
     plan_cells,
 )
 from passerby.studies.attention_table import (
+    cost_table,
     gain_lines,
     honest_table,
     markdown,
@@ -307,6 +308,7 @@ def _tables(report: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> st
         f"# {report['title']}: {report['dataset']}",
         f"{report['protocol']}",
         markdown(*honest_table(report["rows"]), 2),
+        markdown(*cost_table(report["rows"]), 2),
     ]
     if any("by_k" in row for row in report["rows"]):
         kept = f"What re-ranking {report['kept']} candidates adds, and what each number of candidates costs."

@@ -267,7 +267,7 @@ def _grids(
 
         best = rerank(model, ids, unit_rows(test.images), test.maps, min(k, scores.shape[1]), weight).candidates
     height, width = model.preprocessing.image_size
-    tile = (192, 96) if test.split.images[0].person_id is not None or height >= 2 * width else (168, 224)
+    tile = (144, 72) if test.split.images[0].person_id is not None or height >= 2 * width else (168, 224)
     drawn = []
     for number, text in enumerate(asked):
         tiles = [

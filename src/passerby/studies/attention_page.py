@@ -18,10 +18,11 @@ from passerby.studies.attention_paired import PUBLISHED, ROWS_OF_PUBLISHED
 from passerby.studies.attention_plan import MECHANISMS
 from passerby.studies.attention_plots import length_lines, recall_bars
 from passerby.studies.attention_plots import rerank_lines as rerank_plot
-from passerby.studies.attention_table import gain_lines, honest_table, paired_lines, rerank_lines
+from passerby.studies.attention_table import cost_table, gain_lines, honest_table, paired_lines, rerank_lines
 from passerby.studies.page import data_uri, render_page, write_page
 
 _PUBLISHED_ROWS = 960
+_FOUR_IN_A_ROW = 480  # pixels of a sheet that can be read at a quarter of the page
 
 
 def write_attention_page(folder: Path, report: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> Path:
@@ -50,6 +51,7 @@ def write_attention_page(folder: Path, report: Mapping[str, Any], cells: Sequenc
         "attention.html",
         report=report,
         honest=_table(honest_table(report["rows"])),
+        costs=_table(cost_table(report["rows"])),
         reranked=_table(rerank_lines(report["rows"])) if ranked else None,
         gains=_table(gain_lines(report["rows"])) if ranked else None,
         paired=_table(paired_lines(cells)),
@@ -97,6 +99,8 @@ def _grids(folder: Path, cells: Sequence[Mapping[str, Any]]) -> list[dict[str, A
     first.sort(key=lambda cell: MECHANISMS.index(cell["mechanism"]))
     found = []
     for number, grid in enumerate(first[0]["grids"] if first else ()):
+        with Image.open(_home(folder, first[0]) / grid["file"]) as sheet:
+            wide = sheet.width > _FOUR_IN_A_ROW
         shown = [
             {
                 "mechanism": "cross (re-ranked)" if cell["mechanism"] == "cross" else cell["mechanism"],
@@ -104,7 +108,7 @@ def _grids(folder: Path, cells: Sequence[Mapping[str, Any]]) -> list[dict[str, A
             }
             for cell in first
         ]
-        found.append({"query": grid["query"], "backbone": first[0]["backbone"], "shown": shown})
+        found.append({"query": grid["query"], "backbone": first[0]["backbone"], "shown": shown, "wide": wide})
     return found
 
 

@@ -94,38 +94,55 @@ def _mean(cells: Sequence[Mapping[str, Any]], take: Any) -> float:
 
 
 def honest_table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of the study's table, as text.
+    """Head and rows of the table of figures and losses, as text.
 
     Args:
         rows: from `rows_of`.
     """
     splits = list(rows[0]["loss"]) if rows else []
     head = ["image tower", "attention", *RETRIEVAL.values(), "train loss", *(f"{split} loss" for split in splits)]
-    head += ["query p50 / p95, ms", "peak memory, MB", "model, MB", "epoch, s", "training, s (processor)"]
-    return head, [_line(row, splits) for row in rows]
+    return head, [[*_named(row), *_figures_of(row, splits)] for row in rows]
 
 
-def _line(row: Mapping[str, Any], splits: Sequence[str]) -> list[str]:
+def cost_table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the table of what queries and training cost, as text.
+
+    Args:
+        rows: from `rows_of`.
+    """
+    head = ["image tower", "attention", "query p50, ms", "query p95, ms", "model, MB", "peak memory, MB"]
+    head += ["epoch, s (processor)", "training, s (processor)"]
+    return head, [[*_named(row), *_costs_of(row)] for row in rows]
+
+
+def _named(row: Mapping[str, Any]) -> list[str]:
+    return [row["backbone"], "cross, re-ranked" if row["mechanism"] == "cross" else row["mechanism"]]
+
+
+def _figures_of(row: Mapping[str, Any], splits: Sequence[str]) -> list[str]:
     second = row["mechanism"] == "cross"  # its towers are those of "none", and so are their losses
-    latency = row["latency"]
-    sign = "+" if second else ""
     return [
-        row["backbone"],
-        "cross, re-ranked" if second else row["mechanism"],
         *(with_interval(row["figures"][key]) for key in RETRIEVAL),
         f"{row['train_loss']:.2f}" + (" (matching)" if second else ""),
         *("–" if second else f"{row['loss'][split]:.2f}" for split in splits),
-        f"{latency['p50_ms']:.1f} / {latency['p95_ms']:.1f}",
-        f"{row['peak_bytes'] / 1e6:,.0f}",
+    ]
+
+
+def _costs_of(row: Mapping[str, Any]) -> list[str]:
+    sign = "+" if row["mechanism"] == "cross" else ""  # on top of what "none" cost
+    return [
+        *(f"{row['latency'][key]:.1f}" for key in ("p50_ms", "p95_ms")),
         f"{row['model_bytes'] / 1e6:,.1f}",
-        f"{row['epoch_s']:,.1f}",
+        f"{row['peak_bytes'] / 1e6:,.0f}",
+        f"{row['epoch_s']:,.1f} ({row['epoch_cpu_s']:,.1f})",
         f"{sign}{row['seconds']:,.0f} ({sign}{row['cpu_s']:,.0f})",
     ]
 
 
 def with_interval(figure: tuple[float, float, float], signed: bool = False) -> str:
     """A figure with its interval: ``57.2 (54.0 to 60.1)``, a difference with its signs: ``+2.1 (-0.3 to +4.5)``."""
-    value, low, high = (f"{part:+.1f}" if signed else f"{part:.1f}" for part in figure)
+    shown = (round(part, 1) + 0.0 for part in figure)  # no minus before a zero
+    value, low, high = (f"{part:+.1f}" if signed else f"{part:.1f}" for part in shown)
     return value if figure[1] == figure[2] else f"{value} ({low} to {high})"
 
 
