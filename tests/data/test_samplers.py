@@ -76,3 +76,29 @@ def test_captions_of_the_person_come_from_all_its_pictures():
     assert 0.1 < own.mean() < 0.6
     with pytest.raises(ConfigError, match="expected image or person"):
         sample_epoch("identities", data, 60, np.random.default_rng(0), captions_of="camera")
+
+
+@pytest.mark.parametrize("name", ["shuffled", "identities", "neighbours"])
+def test_an_epoch_of_persons_shows_one_picture_of_each_and_the_next_in_turn(name):
+    """Persons with 1, 2, 3 and 4 pictures, listed in disorder."""
+    person_of = np.random.default_rng(2).permutation(np.repeat(np.arange(20), np.tile([1, 2, 3, 4], 5)))
+    data = Pairs(np.arange(len(person_of)), person_of)
+    features = np.random.default_rng(1).normal(size=(20, 8)).astype(np.float32)
+    seen = []
+    for turn in range(12):
+        plan = sample_epoch(name, data, 20, np.random.default_rng(turn), features, epoch_of="person", turn=turn)
+        assert plan.shape == (1, 20, 2)
+        images, captions = plan[0].T
+        assert sorted(person_of[images]) == list(range(20))
+        assert (data.image_of[captions] == images).all()
+        seen.append(images)
+    shown = np.bincount(np.concatenate(seen), minlength=len(person_of))
+    assert (shown == 12 // np.bincount(person_of)[person_of]).all()  # everybody's pictures equally often
+
+
+def test_people_begin_at_different_pictures():
+    data = pairs(people=20, views=2, captions=1)
+    (first,) = sample_epoch("identities", data, 20, np.random.default_rng(0), epoch_of="person")
+    assert 5 < (first[:, 0] % 2).sum() < 15
+    with pytest.raises(ConfigError, match="epoch_of is 'camera'; expected image or person"):
+        sample_epoch("identities", data, 20, np.random.default_rng(0), epoch_of="camera")

@@ -2,8 +2,8 @@
 
 A sampler is a pure function of (pairs, epoch, seed): it returns the whole plan of an epoch as an array of rows, so
 that an interrupted epoch resumes at any step and several processes can cut the same plan. A plan never holds one
-picture twice in a batch, and every picture appears once an epoch (up to the last incomplete batch, which is dropped
-unless it is the only one).
+picture twice in a batch, and every picture appears once an epoch (or one picture of each person does), up to the last
+incomplete batch, which is dropped unless it is the only one.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ def sample_epoch(
     group: int = 4,
     captions_of: str = "image",
     captions: int = 1,
+    epoch_of: str = "image",
+    turn: int = 0,
 ) -> np.ndarray:
     """Plan one epoch.
 
@@ -60,12 +62,15 @@ def sample_epoch(
         captions_of: ``image`` pairs a picture with one of its own captions, ``person`` with a caption of any picture
             of its person, so that words about one view ("seen from behind") are no way to win.
         captions: how many captions K go with each picture, drawn independently.
+        epoch_of: ``image`` shows every picture once, ``person`` one picture of each person, the next one in the next
+            epoch; hard negatives are then found anew as often.
+        turn: number of the epoch, which says whose turn it is where an epoch is one of persons.
 
     Returns:
         (S, B, 1 + K) int64: for each of S steps, B rows of a picture and its K captions.
 
     Raises:
-        ConfigError: unknown sampler or pairing.
+        ConfigError: unknown sampler, pairing or kind of epoch.
     """
     known = ("shuffled", "identities", "neighbours")
     if name not in known:
@@ -73,7 +78,11 @@ def sample_epoch(
     pairings = {"image": pairs.image_of, "person": pairs.person_of[pairs.image_of]}
     if captions_of not in pairings:
         raise ConfigError(f"captions_of is {captions_of!r}; expected {' or '.join(pairings)}")
+    if epoch_of not in pairings:
+        raise ConfigError(f"epoch_of is {epoch_of!r}; expected {' or '.join(pairings)}")
     images = np.unique(pairs.image_of)
+    if epoch_of == "person":
+        images = _one_of_each(images, pairs.person_of[images], turn)
     owners = images if captions_of == "image" else pairs.person_of[images]
     drawn = [_draw_captions(owners, pairings[captions_of], rng) for _ in range(captions)]
     if name == "shuffled":
@@ -87,6 +96,14 @@ def sample_epoch(
         return rows[None]
     steps = len(rows) // batch_size
     return rows[: steps * batch_size].reshape(steps, batch_size, 1 + captions)
+
+
+def _one_of_each(images: np.ndarray, persons: np.ndarray, turn: int) -> np.ndarray:
+    """The picture of each person whose turn it is: pictures (I,) and their persons (I,) -> (P,)."""
+    _, first, count = np.unique(np.sort(persons), return_index=True, return_counts=True)
+    # People begin at different places, so that a turn is no camera's where pictures are listed by camera.
+    place = first + (turn + np.arange(len(first))) % count
+    return np.sort(images[np.argsort(persons, kind="stable")[place]])
 
 
 def _draw_captions(owners: np.ndarray, owner_of_caption: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -162,6 +162,8 @@ class DualEncoderTask:
             data.neighbours,
             data.captions_of,
             data.captions,
+            data.epoch_of,
+            epoch,
         )
 
     def fetch(self, rows: np.ndarray) -> PairBatch:

@@ -25,6 +25,9 @@ class DataConfig(Section):
     """Whether a picture is paired with its own captions only, or with those of any picture of its person."""
     captions: Annotated[int, Field(ge=1, le=8)] = 1
     """Captions that go with each picture in a batch; each is a positive of its own."""
+    epoch_of: Literal["image", "person"] = "image"
+    """Whether an epoch shows every picture, or one picture of each person, the next one in the next epoch; hard
+    negatives are found anew in each."""
 
 
 class TowerConfig(Section):
