@@ -162,6 +162,19 @@ def the_page_needs_no_other_file(page):
     assert "20.83" in page
 
 
+def test_a_cell_of_an_older_version_is_still_a_cell_of_the_study():
+    cell = plan_cells(find_preset("street"), "x", 1)[3]
+    wanted = {"data": "x:y", "folder": "a", "start": "b", "candidates": (1, 2)}
+    wanted |= {"recipe": cell.recipe.model_dump(mode="json"), "reranker": cell.reranker.model_dump(mode="json")}
+    found = json.loads(json.dumps({**wanted, "folder": "c", "start": "d"}))
+    del found["recipe"]["optimisation"]["clip_norm"]  # as written before there was such a key
+    assert attention._same(found, wanted)
+    assert not attention._same({**found, "data": "x:z"}, wanted)
+    assert not attention._same({**found, "reranker": None}, wanted)
+    found["recipe"]["optimisation"]["epochs"] = 99
+    assert not attention._same(found, wanted)
+
+
 @pytest.mark.slow
 def test_a_cell_runs_in_a_process_of_its_own_and_says_what_is_wrong(streets, tmp_path, monkeypatch):
     monkeypatch.undo()

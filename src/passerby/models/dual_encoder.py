@@ -138,8 +138,9 @@ class DualEncoder(nn.Module):
         else:
             seen, read = self.image_tower(images), torch.cat([self.text_tower(group) for group in groups])
         pictures, sentences = self.image_projection(seen), self.text_projection(read)
-        found = (unit_rows(pictures), unit_rows(sentences)) if unit else (pictures, sentences)
-        return *found, self.logit_scale
+        if unit:
+            pictures, sentences = unit_rows(pictures), unit_rows(sentences)
+        return pictures, sentences, self.logit_scale
 
     def use_ghost_batches(self, parts: int) -> None:
         """Normalise the pictures of a training batch in parts that know nothing of each other; 1 is the whole batch.

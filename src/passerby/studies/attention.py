@@ -44,6 +44,7 @@ from passerby.studies.attention_table import (
     rerank_lines,
     rows_of,
 )
+from passerby.training.recipe import parse_recipe
 from passerby.training.state import write_text
 
 #: Called with (cells done, cells in all, what is being done).
@@ -248,8 +249,21 @@ def _pipe(stream: IO[str] | None) -> IO[str]:
 
 def _same(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether a finished cell answers a request; the folder may have been moved."""
-    places = ("folder", "start")
-    return all(found.get(key) == json.loads(json.dumps(value)) for key, value in wanted.items() if key not in places)
+    return _comparable(found) == _comparable(wanted)
+
+
+def _comparable(request: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in request.items() if key not in ("folder", "start")}
+    recipes = {key: _with_defaults(request.get(key)) for key in ("recipe", "reranker")}
+    return json.loads(json.dumps({**kept, **recipes}))
+
+
+def _with_defaults(recipe: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A recipe with what newer versions added to it, or as it was where they no longer know it."""
+    try:
+        return None if recipe is None else parse_recipe(dict(recipe)).model_dump(mode="json")
+    except ConfigError:
+        return dict(recipe or {})
 
 
 def _lengths(path: Path, tell: Announce, cells: int) -> dict[str, Any]:
