@@ -20,10 +20,11 @@ from passerby.nn.token_mixer import TokenMixer, build_mechanism
 
 def token_shape(tower: ImageTower | TextTower) -> tuple[int, int]:
     """(T, C) of a tower's tokens, found by a dry run; for a text tower T is that of the shortest sentence."""
+    device = next(tower.parameters()).device
     if isinstance(tower, ImageTower):
-        example = torch.zeros(1, 3, *tower.preprocessing.image_size)
+        example = torch.zeros(1, 3, *tower.preprocessing.image_size, device=device)
     else:
-        example = torch.ones(1, 1, dtype=torch.int64)
+        example = torch.ones(1, 1, dtype=torch.int64, device=device)
     was_training = tower.training
     tower.eval()
     with torch.no_grad():

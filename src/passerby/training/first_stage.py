@@ -33,6 +33,7 @@ from passerby.training.tasks.pair_data import Prepared, normalise, unchanged
 
 _FORMAT = "tokens-v1"
 _CHUNK = 256  # pictures or captions that are encoded at a time
+_UNCHANGED = AugmentationConfig(flip=0, shift=0, colour=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def first_stage(
     prepared: Prepared,
     *,
     views: int = 1,
-    changes: AugmentationConfig | None = None,
+    changes: AugmentationConfig = _UNCHANGED,
     seed: int = 0,
     precision: Precision = "no",
     progress: Callable[[int, int], None] | None = None,
@@ -99,7 +100,7 @@ def first_stage(
         split: the pictures and captions.
         prepared: the same, decoded and tokenised for this model.
         views: V, 1 or more.
-        changes: how the versions beyond the first are changed; needed where there are any.
+        changes: how the versions beyond the first are changed.
         seed: decides the changes.
         precision: the format that the model computes in; tokens are kept in half precision whatever it is.
         progress: called with (pictures encoded, of all).
@@ -110,7 +111,7 @@ def first_stage(
     """
     about = f"{_FORMAT}|{fingerprint}|{precision}"
     files = "\n".join(f"{image.path.resolve()}|{image.path.stat().st_mtime_ns}" for image in split.images)
-    changed = f"{views}|{seed}|{changes.model_dump_json()}" if views > 1 and changes is not None else "1"
+    changed = f"{views}|{seed}|{changes.model_dump_json()}" if views > 1 else "1"
     versions = _versions(model, prepared, views, changes, seed)
     with _computing_in(precision, next(model.parameters()).device):
         pictures = _kept(
@@ -121,14 +122,14 @@ def first_stage(
 
 
 def _versions(
-    model: DualEncoder, prepared: Prepared, views: int, changes: AugmentationConfig | None, seed: int
+    model: DualEncoder, prepared: Prepared, views: int, changes: AugmentationConfig, seed: int
 ) -> Iterator[Tensor]:
     """All versions of all pictures as the model reads them, some at a time, version by version."""
     device = next(model.parameters()).device
     blocks = [slice(start, start + _CHUNK) for start in range(0, len(prepared.pixels), _CHUNK)]
     for block in blocks:
         yield unchanged(prepared.pixels[block], model.preprocessing, device)
-    if views > 1 and changes is not None:
+    if views > 1:
         for draws in view_draws(len(prepared.pixels), views - 1, seed):
             for block in blocks:
                 pixels = torch.from_numpy(np.array(prepared.pixels[block])).to(device)
