@@ -95,5 +95,5 @@ def _about(found: dict[str, Any]) -> str:
 
 
 def _interval(figure: list[float], sign: str = "-") -> str:
-    value, low, high = (format(part, f"{sign}.1f") for part in figure)
+    value, low, high = (format(round(part, 1) + 0.0, f"{sign}.1f") for part in figure)  # no minus before a zero
     return value if low == high else f"{value} ({low} to {high})"
