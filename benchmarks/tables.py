@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from selection_tables import itself_step, selection_curves, selection_grounding, selection_study
 from study_tables import attention_study, context_study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -502,6 +503,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "attention-study": attention_study,
     "context-study": context_study,
     "reranking": reranking,
+    "selection-study": selection_study,
+    "selection-curves": selection_curves,
+    "selection-grounding": selection_grounding,
+    "itself-step": itself_step,
 }
 
 

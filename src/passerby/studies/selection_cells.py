@@ -42,7 +42,7 @@ def selection_cell(
     Args:
         plan: of the study.
         name: a key of its variants.
-        seed: of the training.
+        seed: of the training; a variant that goes on from another needs that one's cell of the same seed finished.
         dataset: with the splits train and test; the model is chosen on val where there is one.
         folder: of this cell; the best answers of each query lie in ``answers.npz``, the model in ``run/checkpoint``.
         tell: called while it works.
@@ -61,7 +61,8 @@ def selection_cell(
     if (folder / _DONE).is_file():
         return json.loads((folder / _DONE).read_text(encoding="utf-8"))
     started = processor_seconds()
-    _train(plan, name, seed, dataset, folder / _RUN, tell)
+    start = plan.variants[name].start
+    _train(plan, name, seed, dataset, folder, f"{folder.with_name(start)}-{seed}" if start else "", tell)
     trained = processor_seconds()
     model, test = load(str(checkpoint_of(folder)), runtime="torch"), dataset.split("test")
     features = encode_split(model, test, progress=lambda kind, done, all_: tell(f"encoding {kind}", done, all_))
@@ -174,18 +175,20 @@ def checkpoint_of(folder: Path) -> Path:
     return folder / _RUN / "checkpoint"
 
 
-def _train(plan: SelectionPlan, name: str, seed: int, dataset: Dataset, folder: Path, tell: Tell) -> None:
+def _train(plan: SelectionPlan, name: str, seed: int, dataset: Dataset, folder: Path, start: str, tell: Tell) -> None:
     from passerby.training.loop import RESULT
     from passerby.training.recipe import load_recipe
     from passerby.training.run import run_recipe
 
-    if (folder / RESULT).is_file():
+    if (folder / _RUN / RESULT).is_file():
         return
-    variant = plan.variants[name]
+    variant, begun = plan.variants[name], []
+    if start:
+        begun = ["model.image=null", "model.text=null", f"model.start={json.dumps(str(checkpoint_of(Path(start))))}"]
     run_recipe(
-        load_recipe(variant.recipe, [*plan.changes, *variant.changes, f"seed={seed}"]),
+        load_recipe(variant.recipe, [*plan.changes, *variant.changes, f"seed={seed}", *begun]),
         dataset,
-        folder,
+        folder / _RUN,
         lambda at: tell("training", at.step, at.steps),
         lambda done, all_: tell("preparing", done, all_),
     )

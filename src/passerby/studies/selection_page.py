@@ -43,7 +43,7 @@ def write_selection_page(
         tables=[{**table, "rows": [_row(row) for row in table["rows"]]} for table in report["tables"]],
         branches=[_branches(row) for row in report["branches"]],
         measures=list(MEASURES.values()),
-        grounding=[_grounding(row) for row in report["grounding"]],
+        grounding=_once([_grounding(row) for row in report["grounding"]]),
         classes=_classes(report["by_word_class"]),
         smaller=[_smaller(row) for row in report["smaller"]],
         lists=data_uri(pictures["lists"], "lists"),
@@ -68,7 +68,7 @@ def _chart(table: Mapping[str, Any]) -> str:
 
 
 def _claim(row: Mapping[str, Any]) -> dict[str, Any]:
-    cells = [(f"{row[key]['mean']:+.1f}", _bounds(row[key]["interval"], "+.1f")) for key in ("r1", "map")]
+    cells = [(_signed(f"{row[key]['mean']:+.1f}"), _bounds(row[key]["interval"], "+.1f")) for key in ("r1", "map")]
     return {"above": row["above"], "below": row["below"], "cells": cells, "verdict": row["verdict"]}
 
 
@@ -106,7 +106,17 @@ def _classes(found: Mapping[str, Any]) -> dict[str, Any]:
         }
         for index, column in enumerate(found["columns"])
     ]
-    return {"parts": parts, "rows": rows}
+    return {"parts": parts, "rows": _once(rows)}
+
+
+def _once(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with each model's name, and its R@1, in the first of its rows only."""
+    found, last = [], None
+    for row in rows:
+        again = row["name"] == last
+        last = row["name"]
+        found.append({**row, **({"name": "", "r1": ""} if again else {})})
+    return found
 
 
 def _smaller(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,10 +132,20 @@ def _smaller(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _settings(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
-        (name, " ".join([one["recipe"], *plan["changes"], *one["changes"]])) for name, one in plan["variants"].items()
+        (name, " ".join([one["recipe"], *plan["changes"], *one["changes"], *_from(one)]))
+        for name, one in plan["variants"].items()
     ]
+
+
+def _from(variant: Mapping[str, Any]) -> list[str]:
+    return [f"from {variant['start']}"] if variant["start"] else []
 
 
 def _bounds(bounds: Sequence[float | None], form: str = ".1f") -> str:
     low, high = bounds
-    return "" if low is None or high is None else f"{low:{form}} to {high:{form}}"
+    return "" if low is None or high is None else _signed(f"{low:{form}} to {high:{form}}")
+
+
+def _signed(number: str) -> str:
+    """With the sign that is as wide as a plus."""
+    return number.replace("-", "\N{MINUS SIGN}")

@@ -130,7 +130,8 @@ class AlignmentTask:
         `optimisation.tower_rate`.
         """
         options = self.recipe.optimisation
-        pretrained = options.tower_rate if self.recipe.model.clip is not None else 1.0
+        trained = self.recipe.model.clip is not None or self.recipe.model.start is not None
+        pretrained = options.tower_rate if trained else 1.0
         groups: defaultdict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
         for name, parameter in self.model.named_parameters():
             if not parameter.requires_grad:

@@ -1,4 +1,4 @@
-"""What an alignment trains: a CLIP taken whole from a source, or two towers by name, with a local branch or without."""
+"""What an alignment trains: a CLIP, a trained model of ours, or two towers by name, with a local branch or without."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from torch import nn
 
 from passerby.errors import ConfigError
+from passerby.models.checkpoint import read_checkpoint
 from passerby.models.clip_folder import read_clip
 from passerby.models.dual_encoder import DualEncoder, build_dual_encoder
 from passerby.models.itself import Itself
 from passerby.models.itself_options import LocalOptions
-from passerby.models.sources import source_folder
+from passerby.models.restore import restore_encoder
+from passerby.models.sources import locate, source_folder
 from passerby.models.tokenizer import Tokenizer
 from passerby.models.towers.registry import text_tower_tokenizer
 from passerby.nn.transformer import SelfAttention
@@ -30,16 +32,34 @@ def build_encoder(
 
     Raises:
         ConfigError: a tower, an option or the size does not fit.
-        CheckpointError: the CLIP cannot be had, or its files are damaged.
+        CheckpointError: the CLIP or the model cannot be had, or its files are damaged.
     """
     if config.clip is not None:
         clip = read_clip(source_folder(config.clip), image_size, config.stride or None)
         encoder, tokenizer = clip.model.train(), clip.tokenizer
+    elif config.start is not None:
+        encoder, tokenizer = _from_trained(config.start, image_size)
     else:
         encoder, tokenizer = _from_towers(config, image_size, captions)
     if config.local is not None:
         encoder = Itself(encoder, LocalOptions.from_dict(config.local))
     return encoder, tokenizer
+
+
+def _from_trained(name: str, image_size: tuple[int, int]) -> tuple[DualEncoder, Tokenizer]:
+    """A trained dual encoder with a global branch only; its own local branch would be of another kind."""
+    checkpoint = read_checkpoint(locate(name).folder)
+    model = restore_encoder(checkpoint)
+    if not isinstance(model, DualEncoder) or isinstance(model, Itself):
+        raise ConfigError(
+            f"model.start is {name}, a {checkpoint.config.kind} model; an alignment goes on from a plain dual encoder"
+        )
+    if tuple(model.preprocessing.image_size) != tuple(image_size):
+        reads = "x".join(map(str, model.preprocessing.image_size))
+        raise ConfigError(
+            f"data.image_size is {image_size[0]}x{image_size[1]}, and {name} reads {reads}; set data.image_size to that"
+        )
+    return model.train(), checkpoint.tokenizer()
 
 
 def _from_towers(

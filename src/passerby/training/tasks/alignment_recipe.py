@@ -67,12 +67,15 @@ class CaptionChanges(Section):
 
 
 class AlignmentModel(Section):
-    """A CLIP from a source, or two towers by name; either may have a local branch."""
+    """A CLIP from a source, a model of ours to go on from, or two towers by name; each may get a local branch."""
 
     clip: str | None = None
     """A CLIP of which everything is taken, its projections too: a folder, or ``org/name`` on the hub."""
     stride: Annotated[int, Field(ge=0)] = 0
     """Pixels from one patch of that CLIP to the next; 0 is the patch's side, less lets patches overlap."""
+    start: str | None = None
+    """A trained dual encoder of ours that is gone on from, its tokenizer and projections too: a name, a folder or
+    ``hf:org/name``."""
     image: TowerConfig | None = None
     text: TowerConfig | None = None
     tokenizer: TokenizerConfig = TokenizerConfig(context_length=77)
@@ -89,9 +92,10 @@ class AlignmentModel(Section):
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
-        towers = self.image is not None and self.text is not None
-        if (self.clip is None) != towers or (self.clip is not None and (self.image or self.text)):
-            raise ValueError("give either model.clip, or both model.image and model.text")
+        towers = [self.image, self.text]
+        given = [self.clip is not None, self.start is not None, any(towers)]
+        if sum(given) != 1 or (given[2] and not all(towers)):
+            raise ValueError("give either model.clip, or model.start, or both model.image and model.text")
         if self.local is not None:
             try:
                 LocalOptions.from_dict(self.local)
