@@ -90,7 +90,8 @@ def _about(found: dict[str, Any]) -> str:
     return (
         f"Per cent; {by}, those of a gain over the differences within each seed. {counts['queries']} sentences ask in "
         f"a gallery of {counts['gallery']:,} pictures. Times of a query are medians with token maps cached; what "
-        f"cross costs in training comes on top of none. Machine: {machine['cores']} cores, {machine['threads']} threads, load {machine['load']}."
+        f"cross costs in training comes on top of none. "
+        f"Machine: {machine['cores']} cores, {machine['threads']} threads, load {machine['load']}."
     )
 
 
