@@ -3,6 +3,7 @@
 import pytest
 
 from passerby.errors import ConfigError
+from passerby.training.recipe import load_recipe
 from passerby.training.schedule import schedule
 
 
@@ -37,3 +38,15 @@ def test_steps_lower_the_rate_at_their_milestones():
 def test_plateau_is_flat_but_for_its_warmup():
     curve = schedule("plateau", 100, 2)
     assert [curve(step) for step in (0, 1, 2, 99)] == [0.5, 1.0, 1.0, 1.0]
+
+
+def test_the_published_recipe_of_itself_follows_its_factors_from_epoch_to_epoch():
+    """Its code has 0.10, 0.28, 0.46, 0.64, 0.82 for the first five of 60 epochs and 8e-4 for the last."""
+    options, steps = load_recipe("itself").optimisation, 145
+    total = options.epochs * steps
+    warmup = round(options.warmup * total)
+    curve = schedule(options.schedule, total, warmup, warmup_from=options.warmup_from)
+    ends = [curve(epoch * steps - 1) for epoch in range(1, 6)]
+    assert ends == pytest.approx([0.28, 0.46, 0.64, 0.82, 1.0], abs=1e-3)
+    assert curve(0) == pytest.approx(0.1, abs=2e-3)
+    assert curve(59 * steps) == pytest.approx(8e-4, abs=2e-5)

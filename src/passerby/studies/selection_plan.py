@@ -226,7 +226,7 @@ PRESETS: Mapping[str, SelectionPlan] = MappingProxyType(
             pictures=500,
         ),
         "street": SelectionPlan(
-            _small(_SECOND, 3),
+            _small(_SECOND, 8),
             _SMALL_TABLES,
             ("optimisation.epochs=2",),
             pictures=60,
