@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -14,11 +15,13 @@ from colour_encoder import COLOURS, ColourEncoder, person, write_people
 from gallery_places import a_server
 from passerby.data.records import PersonImage
 from passerby.errors import ConfigError, GalleryError
-from passerby.gallery import Filter, Gallery, Query, Sighting, bands, calibration
-from passerby.gallery.bands import Bands, bands_from, measure_bands
+from passerby.gallery import Filter, Gallery, Query, Sighting, calibration
+from passerby.gallery.bands import Limits, bands_from, measure_bands
 from passerby.gallery.grouping import best_of_groups
 from passerby.gallery.query import unit
+from passerby.gallery.seal import write_list
 from passerby.gallery.store import ENGINES
+from passerby.gallery.word_bands import Level, Person
 
 
 @pytest.fixture(params=[*ENGINES, "server"])
@@ -221,54 +224,82 @@ def measured(tmp_path):
 
 def test_bands_are_measured_and_an_empty_answer_says_why(measured):
     hits = measured.search("red blue", k=3)
-    assert {hit.band for hit in hits} == {"strong"}
-    assert hits.band == "strong"
-    measured._calibration._bands = replace(measured._calibration.bands(None), text_weak=0.9, text_strong=0.95)
+    assert {hit.band for hit in hits} <= {"weak", "strong"}
+    assert len(hits) == 3
+    found = measured._calibration.bands(None)
+    assert "do not read like a person's looks" in measured.search("a dog on a bicycle").warnings[0]
+    high, anybody = Level(0.0, 0.9, 0.95), replace(found.words.person, border=-np.inf)
+    words = replace(found.words, vague=high, detailed=high, person=anybody)
+    measured._calibration._bands = replace(found, words=words)
     nothing = measured.search("a dog on a bicycle")
     assert (list(nothing), nothing.band) == ([], "none")
-    assert "nobody in this gallery matches: the best score is" in nothing.warnings[0]
+    assert re.search(r"the best score is -?0\.\d\d, and matches of such a query begin at 0\.90", nothing.warnings[0])
     poor = measured.search("a dog on a bicycle", keep_poor=True)
     assert len(poor) == 10
     assert {hit.band for hit in poor} == {"none"}
     assert measured.search(image=next(iter(measured)).path, k=1).band != "none"
+    assert measured.search_vector(measured.vectors([next(iter(measured)).id])[0], k=1)[0].band != "none"
+    never = Person(1.0, 0.0, np.inf)
+    measured._calibration._bands = replace(found, words=replace(found.words, person=never))
+    assert "do not read like a person" in measured.search("red blue").warnings[0]
+    both = measured.search("red blue", image=next(iter(measured)).path)
+    assert not any("read like" in warning for warning in both.warnings), "beside a picture the words need not tell all"
 
 
 def test_bands_are_kept_and_measured_again_when_the_gallery_has_grown(measured, tmp_path, monkeypatch):
     note = measured.store.read_note("bands")
     assert note["pictures"] == 120
     asked = []
-    monkeypatch.setattr(calibration, "measure_bands", lambda ids, *_: asked.append(len(ids)) or Bands(**note))
+    monkeypatch.setattr(
+        calibration,
+        "measure_bands",
+        lambda ids, *_: asked.append(len(ids)) or bands_from(note | {"pictures": len(ids)}),
+    )
     with Gallery.open(tmp_path / "gallery", Plain()) as again:
         again.search("red")
         assert asked == []
         write_people(tmp_path / "more", 30, seed=500)
         again.add(tmp_path / "more")
         assert asked == [150]
-    (tmp_path / "gallery" / "bands.json").write_text("{}")
-    with Gallery.open(tmp_path / "gallery", Plain()) as again:
-        again.search("red")
-        assert asked == [150, 150]
+    old = {"pictures": 150, "text_weak": 0.6, "text_strong": 0.7, "image_weak": 0.8, "image_strong": 0.9}
+    damaged = {"pictures": 150, "image_weak": 0.8, "image_strong": 0.9, "words": note["words"] | {"centre": "AAAA"}}
+    for number, values in enumerate(({}, old, damaged), start=2):
+        write_list(tmp_path / "gallery" / "bands.json", values)
+        with Gallery.open(tmp_path / "gallery", Plain()) as again:
+            again.search("red")
+            assert asked == [150] * number
 
 
-def test_the_limits_are_the_quantiles_of_what_was_measured():
+def test_a_model_of_pictures_alone_has_bands_for_pictures(tmp_path, monkeypatch):
+    monkeypatch.setattr(Plain, "reads_sentences", False, raising=False)
+    monkeypatch.setattr(Plain, "encode_texts", lambda self, texts: pytest.fail("it reads no sentences"))
+    write_people(tmp_path / "people", 120)
+    with Gallery.create(tmp_path / "gallery", Plain()) as gallery:
+        gallery.add(tmp_path / "people")
+        assert gallery.search(image=next(iter(gallery)).path, k=1).band != "none"
+        assert bands_from(gallery.store.read_note("bands")).words is None
+
+
+def test_the_limits_of_pictures_are_the_quantiles_of_what_was_measured():
     ids = [f"{number:032x}" for number in range(200)]
-    nobody, nearest = np.linspace(0.1, 0.4, len(bands._NOBODY)), np.linspace(0.5, 0.9, 64)
-    best = lambda queries, own: nearest if own[0] is not None else nobody  # noqa: E731
-    found = measure_bands(ids, lambda chosen: np.zeros((len(chosen), 18), np.float32), best, ColourEncoder())
-    weak = np.quantile(nobody, 0.95)
-    assert found.text_weak == pytest.approx(weak)
-    assert found.text_strong == pytest.approx(2 * weak - np.median(nobody))
+    nearest, random = np.linspace(0.5, 0.9, 64), np.random.default_rng(0)
+    best = lambda queries, own: nearest if own[0] is not None else np.linspace(0.1, 0.4, len(queries))  # noqa: E731
+    found = measure_bands(ids, lambda chosen: random.normal(size=(len(chosen), 18)), best, Plain())
     assert (found.image_weak, found.image_strong) == pytest.approx(tuple(np.quantile(nearest, [0.05, 0.25])))
-    assert found.of(found.text_weak, 1.0) == "weak"
-    assert found.of(found.text_weak - 1e-6, 1.0) == "none"
-    assert found.of(found.image_strong, 0.0) == "strong"
-    low, high = found.limits(0.5)
-    assert low == pytest.approx((found.text_weak + found.image_weak) / 2)
-    assert high == pytest.approx((found.text_strong + found.image_strong) / 2)
+    pictures = found.limits(None, 0.0)
+    assert [pictures.band(score) for score in (found.image_strong, found.image_weak, 0.0)] == ["strong", "weak", "none"]
+    assert pictures.band(found.image_weak - 1e-6) == "none"
+    words = unit(random.normal(size=18))
+    weak, strong = found.words.limits(words)
+    mixed = found.limits(words, 0.25)
+    assert mixed.weak == pytest.approx(0.25 * weak + 0.75 * found.image_weak)
+    assert mixed.strong == pytest.approx(0.25 * strong + 0.75 * found.image_strong)
+    assert not mixed.reason
+    assert Limits(0.1, 0.2, "why").band(0.9) == "none"
     assert found.hold_for(240)
     assert not found.hold_for(241)
-    assert bands_from(found.to_dict()) == found
     assert bands_from({"pictures": 3}) is None
+    assert bands_from(None) is None
 
 
 def test_thumbnails_are_small_jpegs(gallery):

@@ -226,8 +226,9 @@ class Gallery:
         where = parse_where(where) if isinstance(where, str) else where
         self._check_not_empty()
         started = time.perf_counter()
-        searching = Searching(self._store, lambda: self.model, self._calibration.bands(None))
-        hits = searching.nearest(vector, k, where, 0.0)
+        bands = self._calibration.bands(None)
+        searching = Searching(self._store, lambda: self.model, bands)
+        hits = searching.nearest(vector, k, where, bands.limits(None, 0.0) if bands else None)
         return Hits(hits, seconds={"search": time.perf_counter() - started})
 
     def stage(self, text: str) -> Reranker:

@@ -62,9 +62,17 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A query that has become a (D,) unit vector, with its decoded pictures and what was done to its words."""
+    """A query that has become a vector.
+
+    Attributes:
+        vector: (D,) unit vector of the whole query.
+        words: (D,) unit vector of its sentences, or None where it has none.
+        images: its decoded pictures.
+        warnings: what was done to its words.
+    """
 
     vector: np.ndarray
+    words: np.ndarray | None
     images: tuple[np.ndarray, ...]
     warnings: tuple[str, ...]
 
@@ -86,9 +94,11 @@ def encode_query(
     parts: list[np.ndarray] = []
     warnings: list[str] = []
     pixels: tuple[np.ndarray, ...] = ()
+    words = None
     if query.texts:
         weight = query.text_weight if query.images else 1.0
-        parts.append(weight * _mean(_encode_texts(list(query.texts), encoder(), warnings)))
+        words = _mean(_encode_texts(list(query.texts), encoder(), warnings))
+        parts.append(weight * words)
     if query.images:
         model = encoder()
         pixels = tuple(decode_image(image, at_least=model.preprocessing.image_size) for image in query.images)
@@ -99,7 +109,7 @@ def encode_query(
     wanted = np.sum(parts, axis=0)  # (D,)
     if query.unlike:
         wanted = unit(wanted) - _UNLIKE * _mean(vectors(query.unlike))
-    return Encoded(unit(wanted), pixels, tuple(warnings))
+    return Encoded(unit(wanted), words, pixels, tuple(warnings))
 
 
 def unit(vector: np.ndarray) -> np.ndarray:

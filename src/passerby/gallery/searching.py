@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from passerby.errors import ConfigError
-from passerby.gallery.bands import Bands
+from passerby.gallery.bands import Bands, Limits
 from passerby.gallery.filters import Filter
 from passerby.gallery.grouping import best_of_groups
 from passerby.gallery.query import Encoded, Query, encode_query
@@ -50,14 +50,11 @@ class Searching:
         seconds = {"encode": time.perf_counter() - started}
         warnings = list(encoded.warnings)
         started = time.perf_counter()
-        hits = self._found(encoded, query, k, where, group, reranker)
+        limits = self._bands.limits(encoded.words, query.text_share) if self._bands else None
+        hits = self._found(encoded, query, limits, k, where, group, reranker)
         seconds["search"] = time.perf_counter() - started
-        if hits and not keep_poor and hits[0].band == "none" and self._bands is not None:
-            weak, _ = self._bands.limits(query.text_share)
-            warnings.append(
-                f"nobody in this gallery matches: the best score is {hits[0].score:.2f}, and matches begin at "
-                f"{weak:.2f} here; to see poor matches too, give --keep-poor (in Python keep_poor=True)"
-            )
+        if hits and not keep_poor and limits and hits[0].band == "none":
+            warnings.append(_nobody(hits[0].score, limits))
             hits = []
         if min_score is not None:
             hits = [hit for hit in hits if hit.score >= min_score]
@@ -69,26 +66,30 @@ class Searching:
             hits = best_of_groups(hits, group)
         return Hits(hits[:k], warnings, seconds)
 
-    def nearest(self, vector: np.ndarray, k: int, where: Filter | None, text_share: float) -> list[Hit]:
-        """The `k` hits nearest to a (D,) unit vector."""
+    def nearest(self, vector: np.ndarray, k: int, where: Filter | None, limits: Limits | None) -> list[Hit]:
+        """The `k` hits nearest to a (D,) unit vector; without limits, all of them are called weak."""
         found = self._store.search(vector, k, where)
         pictures = self._store.get([name for name, _ in found])
         # The engine may know rows that were never acknowledged; the catalogue decides.
         known = [(pictures[name], score) for name, score in found if name in pictures][:k]
-        return [
-            Hit(picture, score, self._bands.of(score, text_share) if self._bands else "weak")
-            for picture, score in known
-        ]
+        return [Hit(picture, score, limits.band(score) if limits else "weak") for picture, score in known]
 
     def _found(
-        self, encoded: Encoded, query: Query, k: int, where: Filter | None, group: str | None, reranker: Reranker | None
+        self,
+        encoded: Encoded,
+        query: Query,
+        limits: Limits | None,
+        k: int,
+        where: Filter | None,
+        group: str | None,
+        reranker: Reranker | None,
     ) -> list[Hit]:
         """Enough hits for what comes after: without the examples, and of enough groups."""
         examples = {*query.like, *query.unlike}
         wanted = max(k, reranker.depth if reranker else 0)
         depth = (_MORE * wanted if group else wanted) + len(examples)
         while True:
-            hits = self.nearest(encoded.vector, depth, where, query.text_share)
+            hits = self.nearest(encoded.vector, depth, where, limits)
             exhausted = len(hits) < depth
             hits = [hit for hit in hits if hit.id not in examples]
             if group is None:
@@ -114,6 +115,15 @@ class Searching:
             )
         order = np.argsort(-scores, kind="stable")
         return [replace(top[at], score=float(scores[at])) for at in order] + rest
+
+
+def _nobody(score: float, limits: Limits) -> str:
+    why = (
+        limits.reason or f"the best score is {score:.2f}, and matches of such a query begin at {limits.weak:.2f} here"
+    )
+    return (
+        f"nobody in this gallery matches: {why}; to see poor matches too, give --keep-poor (in Python keep_poor=True)"
+    )
 
 
 def check_k(k: int) -> None:
