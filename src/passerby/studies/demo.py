@@ -64,7 +64,7 @@ class DemoSize:
 
 SIZES: Mapping[str, DemoSize] = MappingProxyType(
     {
-        "small": DemoSize("small", "street", ("optimisation.epochs=4",)),
+        "small": DemoSize("small", "street", ("optimisation.epochs=8",)),
         "medium": DemoSize("medium", "street"),
         "large": DemoSize("large", "street-large"),
     }
