@@ -24,6 +24,8 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 #: Blocks that a person writes; they are left as they are.
 BY_HAND = frozenset({"not-reached"})
 MISSING = "*Not recorded yet.*"
+#: Shares of fewer questions than this say nothing.
+_FEWEST_QUESTIONS = 20
 
 _BLOCK = re.compile(r"(<!-- figures:(?P<name>[\w-]+) -->\n)(?P<body>.*?)(<!-- end figures -->)", re.DOTALL)
 _FIGURES = {"r1": "R@1", "r5": "R@5", "r10": "R@10", "map": "mAP", "minp": "mINP"}
@@ -388,15 +390,34 @@ def ingesting() -> str:
 
 def match_bands() -> str:
     """How matches are called where it is known who is in the gallery."""
-    found = (benchmark("gallery") or {}).get("bands")
+    found, pictures = benchmark("match_bands"), (benchmark("gallery") or {}).get("bands")
     if not found:
         return MISSING
-    lines = ["| asked with | the person is | strong | weak | none |", "|---|---|---:|---:|---:|"]
-    for kind in ("text", "image"):
-        for where, called in found[kind].items():
-            shares = " | ".join(f"{100 * called[band]:.0f}" for band in ("strong", "weak", "none"))
-            lines.append(f"| {kind} | {where} | {shares} |")
-    return "\n".join(lines) + f"\n\nPer cent of the questions; a drawn street, {found['pictures']:,} pictures."
+    sizes = found["sizes"]
+    titles = " | ".join(f"{size['pictures']:,}: strong | weak | none" for size in sizes)
+    lines = [f"| asked with | somebody is | {titles} |", f"|---|---|{'---:|' * 3 * len(sizes)}"]
+    for kind, sides in sizes[0]["kinds"].items():
+        for where in sides:
+            cells = []
+            for size in sizes:
+                called = size["kinds"][kind].get(where)
+                enough = called and called["counted"] >= _FEWEST_QUESTIONS
+                cells += [f"{100 * called[band]:.0f}" if enough else "–" for band in ("strong", "weak", "none")]
+            lines.append(f"| {kind} | {where} | {' | '.join(cells)} |")
+    milliseconds = max(size["limits_cpu_ms"] for size in sizes)
+    counts = ", ".join(f"{size['pictures']:,}" for size in sizes)
+    about = (
+        f"Per cent of the questions in galleries of {counts} pictures, four of each person of a drawn street (seed "
+        f"{found['seed']}); of people who are there, questions with a right picture among the first {found['depth']}. "
+        f"Finding a sentence's limits took {milliseconds:.2f} ms of the processor."
+    )
+    if pictures:
+        about += " " + " ".join(
+            f"Asked with a picture of a person who is {where}, of {pictures['pictures']:,} pictures: "
+            f"{100 * called['strong']:.0f} strong, {100 * called['weak']:.0f} weak, {100 * called['none']:.0f} none."
+            for where, called in pictures["image"].items()
+        )
+    return "\n".join(lines) + f"\n\n{about}"
 
 
 def surviving() -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from colour_encoder import ColourEncoder, person, write_people
 from passerby.errors import ConfigError, MissingExtraError
-from passerby.gallery import Candidates, Gallery, Picture, reranking_models
+from passerby.gallery import Candidates, Gallery, Hit, Hits, Picture, reranking_models
 from passerby.gallery.reranking import NeighbourhoodReranker, Remembering, Stages, find_reranker, offered_stages
 from passerby.metrics.k_reciprocal import KReciprocal, k_reciprocal_blocks
 
@@ -67,6 +67,14 @@ def test_a_search_takes_the_name_and_tells_the_latency(gallery):
     assert [hit.id for hit in named[8:]] == [hit.id for hit in plain[8:]]
     assert named.seconds["rerank"] > 0
     assert gallery.stage("k-reciprocal:depth=8,k1=4,k2=2,lambda=0.2").depth == 8
+
+
+def test_the_band_of_an_answer_is_the_best_wherever_a_stage_puts_it():
+    picture = Picture("00" * 16, "a.jpg")
+    bands = ("none", "strong", "weak")
+    assert [Hits([Hit(picture, 0.5, band) for band in bands[start:]]).band for start in range(4)] == [
+        "strong", "strong", "weak", "none",
+    ]  # fmt: skip
 
 
 def test_a_few_stages_are_kept_ready_and_no_more():

@@ -43,6 +43,22 @@ def test_clients_name_stages_and_bring_none(offering, gallery):
     assert len(gallery._stages) == 1, "nothing that a client said was made"
 
 
+def test_the_page_says_why_nobody_is_shown_and_offers_its_own_way_out(offering, gallery, monkeypatch):
+    from passerby.gallery.bands import Bands, Limits
+
+    class Strict(Bands):
+        def limits(self, words, share):
+            return Limits(1.5, 2.0)
+
+    monkeypatch.setattr(gallery._calibration, "bands", lambda encoder: Strict(37, 1.5, 2.0, None))
+    page = offering.get("/", params={"q": "a red dog"}).text
+    assert "nobody in this gallery matches: the best score is" in page
+    assert "--keep-poor" not in page
+    assert "Show poor matches too" in page
+    warning = offering.get("/v1/search", params={"text": "a red dog"}).json()["warnings"][0]
+    assert warning.endswith("give --keep-poor (in Python keep_poor=True)")
+
+
 def test_what_is_offered_is_listed(offering, client):
     for each in (offering, client):
         assert each.get("/v1/facets").json()["stages"] == ["k-reciprocal"]

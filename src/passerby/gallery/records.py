@@ -212,7 +212,7 @@ class Hits(list[Hit]):
 
     Attributes:
         warnings: what was done to the query, if anything was.
-        band: that of the best hit; "none" for an empty answer.
+        band: the best that a hit has, wherever a second stage has put it; "none" for an empty answer.
         seconds: how long each stage took: "encode", "search" and, where one was asked for, "rerank".
     """
 
@@ -223,7 +223,7 @@ class Hits(list[Hit]):
         super().__init__(hits)
         self.warnings = tuple(warnings)
         self.seconds = dict(seconds or {})
-        self.band = self[0].band if self else "none"
+        self.band = min((hit.band for hit in self), key=BANDS.index, default=BANDS[-1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ MAX_K = 1_000
 #: Most candidates that are looked through for enough groups.
 _DEEPEST = 16_000
 _MORE = 4
+#: How the sentence ends that says why an answer is empty; where there is another way than these, it can be cut off.
+POOR_HINT = "; to see poor matches too, give --keep-poor (in Python keep_poor=True)"
 
 
 class Searching:
@@ -118,12 +120,8 @@ class Searching:
 
 
 def _nobody(score: float, limits: Limits) -> str:
-    why = (
-        limits.reason or f"the best score is {score:.2f}, and matches of such a query begin at {limits.weak:.2f} here"
-    )
-    return (
-        f"nobody in this gallery matches: {why}; to see poor matches too, give --keep-poor (in Python keep_poor=True)"
-    )
+    why = limits.reason or f"the best score is {score:.2f}, and matches of such a query begin at {limits.weak:.2f} here"
+    return f"nobody in this gallery matches: {why}{POOR_HINT}"
 
 
 def check_k(k: int) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from passerby.errors import ConfigError, MissingExtraError, PasserbyError
 from passerby.gallery import Hit, Hits, Picture
+from passerby.gallery.searching import POOR_HINT
 from passerby.serve.api import search
 from passerby.serve.asking import GROUPS, STAGES, USUAL_K, Asking, with_picture
 from passerby.serve.faults import RETRY_AFTER_S, status_of
@@ -137,7 +138,8 @@ async def _found(service: Service, request: Request, asking: Asking) -> tuple[Hi
         group=asking.group or None, rerank=asking.rerank or None,
     )  # fmt: skip
     hits = await search(service, request, asked, [] if pixels is None else [pixels], 0.5, asking.poor, where)
-    return hits, [*warnings, *hits.warnings]
+    # The page has a button for what the command has an option for.
+    return hits, [*warnings, *(each.removesuffix(POOR_HINT) for each in hits.warnings)]
 
 
 def details(hit: Hit) -> list[tuple[str, str]]:

@@ -61,7 +61,7 @@ class Answer(Record):
     query: Asked
     seconds: dict[str, float] = Field(description="How long each stage took.")
     warnings: list[str] = Field(description="What was done to the query, if anything was.")
-    band: str = Field(description="That of the best hit; none for an empty answer.")
+    band: str = Field(description="The best that a hit has; none for an empty answer.")
     hits: list[HitRecord]
 
 
