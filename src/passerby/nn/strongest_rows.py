@@ -86,7 +86,7 @@ class _StrongestRows(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         hidden, given, wide, short, rows, alive = ctx.saved_tensors
         if alive is not None:
             gradient = gradient.where(alive, 0)

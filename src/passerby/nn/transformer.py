@@ -43,7 +43,7 @@ class _QuickGELU(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
         (values,) = ctx.saved_tensors
         return torch.ops.aten.silu_backward(gradient, 1.702 * values)
 
