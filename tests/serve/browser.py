@@ -98,6 +98,12 @@ class Browser:
         self._call("Input.dispatchKeyEvent", type="keyDown", text=text, **named)
         self._call("Input.dispatchKeyEvent", type="keyUp", **named)
 
+    def point_at(self, selector):
+        """The mouse over the middle of what a selector finds first."""
+        place = f"document.querySelector('{selector}').getBoundingClientRect()"
+        x, y = self.run(f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({place})")
+        self._call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
     def type(self, text):
         """Letters into what has the focus."""
         self._call("Input.insertText", text=text)

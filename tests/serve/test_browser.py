@@ -159,6 +159,26 @@ def test_more_like_this_and_not_like_this(page):
     assert page.run("new URL(location.href).searchParams.get('unlike')") is None
 
 
+def test_pointing_at_a_hit_shows_what_is_known(page):
+    ask(page, "red blue")
+    facts = "getComputedStyle(document.querySelector('.hit dl')).opacity"
+    page.point_at("header .name")
+    page.wait(f"{facts} === '0'")
+    page.point_at(".hit .open")
+    page.wait(f"{facts} === '1'")
+    assert "camera" in page.run("document.querySelector('.hit dl').innerText")
+
+
+def test_another_order_is_chosen_and_its_time_told(page):
+    ask(page, "red blue")
+    page.run("document.querySelector('[name=rerank]').value = 'k-reciprocal'")
+    page.go("document.querySelector('#filters button').click()")
+    assert "of them to order anew by k-reciprocal neighbours" in page.run(
+        "document.querySelector('.summary').textContent"
+    )
+    assert page.run("new URL(location.href).searchParams.get('rerank')") == "k-reciprocal"
+
+
 def test_deleting_what_was_selected(page, gallery):
     ask(page, "red blue")
     name = page.run("document.querySelector('.hit').dataset.id")

@@ -114,12 +114,13 @@ def measure_word_bands(sample: np.ndarray, best: Best, encode: Callable[[list[st
     centre = _halved(sample.mean(axis=0))  # (D,)
     vague, detailed, things = (_halved(_unit_rows(encode(list(group)))) for group in (VAGUE, DETAILED, THINGS))
     people, means = np.concatenate([vague, detailed]), (vague @ centre, detailed @ centre)  # (P, D)
-    levels = [_level(means[0], best(vague), _VAGUE_WEAK, _VAGUE_STRONG)]
-    levels.append(_level(means[1], best(detailed), _DETAILED_WEAK, _DETAILED_STRONG))
-    if abs(levels[0].mean - levels[1].mean) < (means[0].std() + means[1].std()) / 2:
-        levels[1] = levels[0]  # the mean does not tell how much a sentence says; then all are held for vague
+    short = _level(means[0], best(vague), _VAGUE_WEAK, _VAGUE_STRONG)
+    long = _level(means[1], best(detailed), _DETAILED_WEAK, _DETAILED_STRONG)
+    if abs(short.mean - long.mean) < (means[0].std() + means[1].std()) / 2:
+        long = short  # the mean does not tell how much a sentence says; then all are held for vague
     return WordBands(
-        *levels,
+        short,
+        long,
         _person(_features(people, things, centre), _features(things, people, centre, sign=-1)),
         centre,
         people,
