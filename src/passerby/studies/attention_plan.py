@@ -83,7 +83,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 ),
                 "cross": (),
             },
-            street=Street(train=3_000, val=100, test=250),
+            street=Street(train=2_500, val=100, test=250),
             queries=500,
             paired_batch=96,
         ),
