@@ -1,5 +1,6 @@
 """Augmentation on tensors: off means untouched, on means what it says, the seed decides everything."""
 
+import pytest
 import torch
 
 from passerby.training.augment import augment, padded_crop
@@ -85,3 +86,26 @@ def test_the_largest_erased_share_is_what_was_asked_for():
         shares[largest] = (changed != plain).any(dim=1).float().mean(dim=(1, 2))
     assert shares[0.05].max() < 0.07
     assert 0.2 < shares[0.4].max() < 0.42
+
+
+@pytest.mark.parametrize("colour", [None, (0.25, 0.5, 0.75)])
+def test_erased_rectangles_have_the_colour_that_was_asked_for(colour):
+    pixels = torch.randint(0, 256, (6, 24, 12, 3), dtype=torch.uint8)
+    plain = AugmentationConfig(flip=0, shift=0, colour=0)
+    erased = AugmentationConfig(flip=0, shift=0, colour=0, erase=1, erase_colour=colour)
+    before = augment(pixels, plain, torch.Generator().manual_seed(1))
+    after = augment(pixels, erased, torch.Generator().manual_seed(1))
+    for one, other in zip(before, after, strict=True):
+        changed = (one != other).any(dim=0)
+        expected = one.mean(dim=(1, 2)) if colour is None else torch.tensor(colour)
+        assert changed.any()
+        torch.testing.assert_close(other[:, changed], expected[:, None].expand(-1, int(changed.sum())))
+
+
+def test_published_recipes_erase_with_the_mean_that_was_written_after_normalising():
+    from passerby.training.recipe import load_recipe
+
+    mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's
+    for name in ("irra", "irra-sdm-id", "itself", "rde", "tal-cid"):
+        colour = load_recipe(name).augmentation.erase_colour
+        assert colour == pytest.approx([m + s * m for m, s in zip(mean, std, strict=True)], abs=1e-4)

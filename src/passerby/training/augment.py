@@ -54,7 +54,7 @@ def augment(
     if config.colour > 0:
         images = _recolour(images, config.colour, generator)
     if config.erase > 0:
-        images = _erase(images, config.erase, largest_erased, generator)
+        images = _erase(images, config, largest_erased, generator)
     return images
 
 
@@ -83,8 +83,8 @@ def _recolour(images: Tensor, strength: float, generator: torch.Generator) -> Te
     return (images * gain).clamp_(0, 1)
 
 
-def _erase(images: Tensor, probability: float, largest: float, generator: torch.Generator) -> Tensor:
-    """Fill a rectangle with the picture's mean (Zhong et al. 2020, random erasing)."""
+def _erase(images: Tensor, config: AugmentationConfig, largest: float, generator: torch.Generator) -> Tensor:
+    """Fill a rectangle with a colour or the picture's mean (Zhong et al. 2020, random erasing)."""
     count, _, height, width = images.shape
     draws = torch.rand((count, 5), generator=generator)
     area = 0.02 + (largest - 0.02) * draws[:, 0]
@@ -95,6 +95,12 @@ def _erase(images: Tensor, probability: float, largest: float, generator: torch.
     y, x = torch.arange(height)[None, :, None], torch.arange(width)[None, None, :]
     inside = (y >= top[:, None, None]) & (y < (top + tall)[:, None, None])
     inside = inside & (x >= left[:, None, None]) & (x < (left + wide)[:, None, None])  # (B, H, W)
-    inside = inside & (draws[:, 4] < probability)[:, None, None]
-    mean = images.mean(dim=(2, 3), keepdim=True)
-    return torch.where(inside[:, None].to(images.device), mean, images)
+    inside = inside & (draws[:, 4] < config.erase)[:, None, None]
+    return torch.where(inside[:, None].to(images.device), erase_colour(images, config), images)
+
+
+def erase_colour(images: Tensor, config: AugmentationConfig) -> Tensor:
+    """What erased rectangles are filled with: (B, 3, H, W) -> (B or 1, 3, 1, 1)."""
+    if config.erase_colour is None:
+        return images.mean(dim=(2, 3), keepdim=True)
+    return torch.tensor(config.erase_colour, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from passerby.training.augment import erase_colour
 from passerby.training.recipe import AugmentationConfig
 
 #: Numbers in [0, 1) that decide one view of one picture.
@@ -51,11 +52,11 @@ def shown(pixels: Tensor, draws: Tensor, config: AugmentationConfig) -> Tensor:
     brightness = 1 + config.colour * (2 * draws[:, 3:4] - 1)
     tint = 1 + config.colour / 2 * (2 * draws[:, 4:7] - 1)
     images = (images * (brightness * tint)[:, :, None, None].to(images.device)).clamp_(0, 1)
-    return images if config.erase == 0 else _erased(images, draws[:, 7:], config.erase)
+    return images if config.erase == 0 else _erased(images, draws[:, 7:], config)
 
 
-def _erased(images: Tensor, draws: Tensor, probability: float) -> Tensor:
-    """Fill a rectangle of 2 to 20 % with the picture's mean (Zhong et al. 2020): (B, 3, H, W), (B, 5)."""
+def _erased(images: Tensor, draws: Tensor, config: AugmentationConfig) -> Tensor:
+    """Fill a rectangle of 2 to 20 % with a colour (Zhong et al. 2020): (B, 3, H, W), (B, 5)."""
     height, width = images.shape[2:]
     area, aspect = 0.02 + 0.18 * draws[:, 0], torch.exp((2 * draws[:, 1] - 1) * 1.2)
     tall, wide = torch.sqrt(area * aspect).clamp(max=1), torch.sqrt(area / aspect).clamp(max=1)  # shares
@@ -63,5 +64,5 @@ def _erased(images: Tensor, draws: Tensor, probability: float) -> Tensor:
     y, x = (torch.arange(height) + 0.5)[None] / height, (torch.arange(width) + 0.5)[None] / width
     inside_y = (y >= top[:, None]) & (y < (top + tall)[:, None])  # (B, H)
     inside_x = (x >= left[:, None]) & (x < (left + wide)[:, None])  # (B, W)
-    inside = inside_y[:, :, None] & inside_x[:, None, :] & (draws[:, 4] < probability)[:, None, None]
-    return torch.where(inside[:, None].to(images.device), images.mean(dim=(2, 3), keepdim=True), images)
+    inside = inside_y[:, :, None] & inside_x[:, None, :] & (draws[:, 4] < config.erase)[:, None, None]
+    return torch.where(inside[:, None].to(images.device), erase_colour(images, config), images)

@@ -25,6 +25,9 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class AugmentationConfig(Section):
     """Random changes of the training pictures, on tensors, after the cache."""
 
@@ -35,7 +38,11 @@ class AugmentationConfig(Section):
     colour: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Largest relative change of brightness, and half of it of each channel's gain."""
     erase: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Probability that a random rectangle of 2 to 20 % of the picture is filled with its mean colour."""
+    """Probability that a random rectangle of 2 to 20 % of the picture is filled."""
+    erase_colour: tuple[Share, Share, Share] | None = None
+    """What it is filled with, red, green and blue from 0 to 1; the picture's mean colour where it is null. Published
+    code writes the normalisation's mean into pictures that are normalised already, which is the brighter colour
+    ``mean + std * mean``."""
 
 
 class OptimisationConfig(Section):
