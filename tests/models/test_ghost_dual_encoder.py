@@ -86,3 +86,16 @@ def test_a_tower_that_draws_random_numbers_is_never_computed_beside_another(monk
     net.use_ghost_batches(2)
     monkeypatch.setattr("passerby.models.dual_encoder.side_by_side", refuse)
     assert net(torch.randn(4, 3, 32, 16), SENTENCES)[0].shape == (4, 8)
+
+
+@pytest.mark.parametrize(("dropout", "draws"), [(0.0, False), (0.1, True)])
+def test_a_tower_with_a_mechanism_draws_what_either_draws(dropout, draws):
+    options = {"width": 8, "heads": 2, "dropout": dropout}
+    config = {
+        "image": {"name": "timm:test_byobnet", "options": {"weights": "random"}},
+        "text": {"name": "conv", "options": {"channels": 8, "dropout": 0.0}},
+        "embedding_dim": 8,
+        "attention": {"image": {"name": "self", "options": options}, "text": {"name": "sparse", "options": options}},
+    }
+    net = build_dual_encoder(config, image_size=(64, 32), vocabulary_size=70, context_length=12)
+    assert net.image_tower.draws is net.text_tower.draws is draws

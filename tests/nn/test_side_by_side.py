@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from passerby.nn import side_by_side as module
-from passerby.nn.side_by_side import each_on_a_core, side_by_side
+from passerby.nn.side_by_side import drops_anything, each_on_a_core, side_by_side
 
 
 @pytest.fixture
@@ -128,3 +128,17 @@ def test_each_tensor_is_worked_on_by_one_core(two_cores):
     torch.set_num_threads(1)
     assert [found.tolist() for found in each_on_a_core(double, tensors)] == [[6, 6, 6], [4, 4], [2]]
     assert each_on_a_core(double, []) == []
+
+
+def test_what_drops_something_is_known_by_its_layers():
+    from timm.layers import DropPath
+
+    from passerby.nn.transformer import SelfAttention
+
+    assert not drops_anything(nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.0), DropPath(0.0)))
+    assert drops_anything(nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.1)))
+    assert drops_anything(nn.Sequential(DropPath(0.2)))
+    attention = SelfAttention(8, 2)
+    assert not drops_anything(attention)
+    attention.dropout = 0.1
+    assert drops_anything(attention)

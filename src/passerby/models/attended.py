@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from passerby.errors import ConfigError
 from passerby.models.towers.base import ImageTower, TextTower
+from passerby.nn.side_by_side import drops_anything
 from passerby.nn.token_mixer import TokenMixer, build_mechanism
 
 
@@ -47,6 +48,7 @@ class AttendedImage(ImageTower):
         self.name, self.options, self.preprocessing = tower.name, tower.options, tower.preprocessing
         self.grid = tower.grid
         self.width = mixer.pooled_width or tower.width
+        self.draws = tower.draws or drops_anything(mixer)
 
     def tokens(self, images: Tensor) -> Tensor:
         """The tower's own tokens: (B, 3, H, W) -> (B, T, C)."""
@@ -80,6 +82,7 @@ class AttendedText(TextTower):
         self.tower, self.mixer = tower, mixer
         self.name, self.options = tower.name, tower.options
         self.width = mixer.pooled_width or tower.width
+        self.draws = tower.draws or drops_anything(mixer)
 
     def mask(self, ids: Tensor) -> Tensor:
         """Which ids are words: (B, L) int64 -> (B, L) bool."""

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 #: One part of the work: what makes its result, which no random number may enter.
 Part = Callable[[], Tensor]
+#: What torch, timm and our own layers call the share that they drop.
+_SHARES = ("p", "drop_prob", "drop_rate", "dropout")
 
 
 def side_by_side(parts: Sequence[Part], parameters: Iterable[nn.Parameter]) -> list[Tensor]:
@@ -37,6 +39,15 @@ def side_by_side(parts: Sequence[Part], parameters: Iterable[nn.Parameter]) -> l
     if not learned or not torch.is_grad_enabled() or not _worth_it(len(parts), learned[0].device):
         return [part() for part in parts]
     return list(_SideBySide.apply(parts, _pool(torch.get_num_threads()), *learned))  # type: ignore[arg-type]
+
+
+def drops_anything(network: nn.Module) -> bool:
+    """Whether some layer of a network draws random numbers in training: dropout in its usual forms, dropped paths."""
+    return any(
+        isinstance(share, int | float) and share > 0
+        for module in network.modules()
+        for share in (getattr(module, name, None) for name in _SHARES)
+    )
 
 
 def each_on_a_core(function: Callable[[Tensor], Tensor], tensors: Sequence[Tensor]) -> list[Tensor]:

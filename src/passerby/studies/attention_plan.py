@@ -50,7 +50,7 @@ class Preset:
     paired_batch: int | None = None
 
 
-_NARROW = "{width: 96, heads: 4, pooling: tower}"
+_NARROW = "{width: 96, heads: 4, pooling: tower, dropout: 0.0}"
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "published": Preset(

@@ -20,6 +20,7 @@ from passerby.errors import ConfigError, MissingExtraError, nearest
 from passerby.models.towers.base import ImageTower, Preprocessing
 from passerby.models.towers.registry import register_image_tower
 from passerby.nn.last_stride import undo_last_stride
+from passerby.nn.side_by_side import drops_anything
 
 #: What timm calls the merging of branches, oldest name last.
 _MERGES = ("reparameterize", "fuse", "switch_to_deploy")
@@ -76,6 +77,7 @@ class TimmImage(ImageTower):
         self._is_map = False  # whether the features are a map and not a sequence
         self._channels_last = False
         self.width = self._dry_run()
+        self.draws = drops_anything(self.network)
 
     def structure(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The same model at the same size without its pretrained weights."""
