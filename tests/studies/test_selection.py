@@ -211,7 +211,8 @@ def test_the_page_shows_every_table_claim_and_figure(tmp_path):
     text = write_selection_page(tmp_path, report, drawn, [("a <red> coat", picture)]).read_text()
     for words in (
         "What &lt;selects&gt;", "Table 1", "Table 2", "Table 3", "66.95 / 85.15 / 90.40 / 53.05", "holds",
-        "mars, no sentence", "a &lt;red&gt; coat", "12 phrases", "street-itself optimisation.epochs=2 model.local.selector=A", "from start-second",
+        "mars, no sentence", "a &lt;red&gt; coat", "12 phrases", "from start-second",
+        "street-itself optimisation.epochs=2 model.local.selector=A",
     ):  # fmt: skip
         assert words in text
     assert "<script" not in text
