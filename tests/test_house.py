@@ -10,6 +10,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -270,3 +271,9 @@ def test_searching_rooms_work_where_torch_cannot_be_imported():
 def test_the_block_blocks():
     done = subprocess.run([sys.executable, "-c", _BLOCK + "import torch"], capture_output=True, text=True, check=False)
     assert "No module named 'torch'" in done.stderr
+
+
+def test_test_modules_have_names_of_their_own():
+    """The folders of the tests are no packages, so pytest cannot tell two modules of one name apart."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py")
+    assert [name for name, count in names.items() if count > 1] == []
