@@ -103,7 +103,10 @@ def test_an_interrupt_is_130_without_a_traceback():
         "app.import_module = lambda name: types.SimpleNamespace(search=search)\n"
         "app.main(['search'])"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # Tests that run in a shell's background inherit an ignored interrupt.
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    process = subprocess.Popen([sys.executable, "-c", code], preexec_fn=heard, **pipes)
     assert process.stdout.readline() == "in\n"
     time.sleep(0.05)
     process.send_signal(signal.SIGINT)
