@@ -115,19 +115,19 @@ def test_without_cores_parts_or_gradients_the_caller_computes_itself(two_cores, 
         assert [result.item() for result in side_by_side(parts, [weight])] == [3.0] * len(parts)
 
 
-def test_each_tensor_is_worked_on_by_one_core(two_cores):
-    seen = []
+def test_each_item_is_worked_on_by_one_core(two_cores):
+    seen, cpu = [], torch.device("cpu")
 
     def double(tensor):
         seen.append((torch.get_num_threads(), torch.is_grad_enabled()))
         return tensor * 2
 
     tensors = [torch.ones(size) * size for size in (3, 2, 1)]
-    assert [found.tolist() for found in each_on_a_core(double, tensors)] == [[6, 6, 6], [4, 4], [2]]
+    assert [found.tolist() for found in each_on_a_core(double, tensors, cpu)] == [[6, 6, 6], [4, 4], [2]]
     assert set(seen) == {(1, False)}
     torch.set_num_threads(1)
-    assert [found.tolist() for found in each_on_a_core(double, tensors)] == [[6, 6, 6], [4, 4], [2]]
-    assert each_on_a_core(double, []) == []
+    assert [found.tolist() for found in each_on_a_core(double, tensors, cpu)] == [[6, 6, 6], [4, 4], [2]]
+    assert each_on_a_core(double, [], cpu) == []
 
 
 def test_what_drops_something_is_known_by_its_layers():

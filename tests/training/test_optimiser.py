@@ -13,10 +13,9 @@ from passerby.training.recipe import OptimisationConfig
 def test_singular_values_become_about_one_and_directions_stay(shape):
     torch.manual_seed(0)
     matrix = torch.randn(shape) * 1e-3
-    made = orthogonalise(matrix)
+    made = orthogonalise(matrix).float()
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
     values = torch.linalg.svdvals(made)
-    assert made.dtype == torch.float32
     assert values.min() > 0.6
     assert values.max() < 1.3
     assert torch.nn.functional.cosine_similarity(made.flatten(), (left @ right).flatten(), dim=0) > 0.97
@@ -35,6 +34,26 @@ def test_a_step_has_the_same_length_whatever_the_shape(shape):
     rows, columns = shape[0], weight[0].numel()
     expected = 0.5 * 0.2 * (max(rows, columns) / max(rows, columns)) ** 0.5
     assert weight.square().mean().sqrt().item() == pytest.approx(expected, rel=0.25)
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (4, 3, 5), (6, 4, 3, 3), (2, 3, 2, 2, 2)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_matrix_moves_as_the_papers_say_whatever_its_layout(shape, layout):
+    torch.manual_seed(0)
+    start = torch.randn(shape)
+    layout = layout if len(shape) == 4 else torch.contiguous_format
+    weight, plain, average = nn.Parameter(start.clone(memory_format=layout)), start.clone(), torch.zeros(shape)
+    muon = Muon([{"params": [weight], "matrices": True}], lr=0.5, weight_decay=0.1)
+    for _ in range(3):
+        gradient = torch.randn(shape)
+        weight.grad = gradient.to(memory_format=layout)
+        muon.step()
+        average = 0.95 * average + gradient
+        left, _, right = torch.linalg.svd((gradient + 0.95 * average).flatten(1), full_matrices=False)
+        length = 0.2 * max(shape[0], start[0].numel()) ** 0.5
+        plain = plain * (1 - 0.5 * 0.1) - 0.5 * length * (left @ right).view(shape)
+    assert weight.is_contiguous(memory_format=layout)
+    assert nn.functional.cosine_similarity((weight - start).flatten(), (plain - start).flatten(), dim=0) > 0.97
 
 
 def test_everything_else_moves_as_adamw_does():

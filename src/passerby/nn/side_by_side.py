@@ -13,13 +13,14 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 #: One part of the work: what makes its result, which no random number may enter.
 Part = Callable[[], Tensor]
+Item, Made = TypeVar("Item"), TypeVar("Made")
 #: What torch, timm and our own layers call the share that they drop.
 _SHARES = ("p", "drop_prob", "drop_rate", "dropout")
 
@@ -50,21 +51,20 @@ def drops_anything(network: nn.Module) -> bool:
     )
 
 
-def each_on_a_core(function: Callable[[Tensor], Tensor], tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Apply a function to each tensor, without gradients, several at the same time where this is a CPU with the cores.
+def each_on_a_core(function: Callable[[Item], Made], items: Sequence[Item], device: torch.device) -> list[Made]:
+    """Apply a function to each item, without gradients, several at the same time where this is a CPU with the cores.
 
     Args:
-        function: reads its argument and nothing that another call writes; no random number may enter it.
-        tensors: the largest first is fastest.
+        function: touches nothing that another call writes; no random number may enter it.
+        items: the largest first is fastest.
+        device: where the work is done.
     """
-    if not tensors or not _worth_it(len(tensors), tensors[0].device):
-        return [function(tensor) for tensor in tensors]
 
-    def run(tensor: Tensor) -> Tensor:
+    def run(item: Item) -> Made:
         with torch.no_grad():
-            return function(tensor)
+            return function(item)
 
-    return list(_pool(torch.get_num_threads()).map(run, tensors))
+    return list((_pool(torch.get_num_threads()).map if _worth_it(len(items), device) else map)(run, items))
 
 
 def _worth_it(parts: int, device: torch.device) -> bool:

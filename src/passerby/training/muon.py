@@ -3,7 +3,8 @@
 The gradient of a weight matrix is dominated by a few directions; making its momentum orthogonal gives every direction
 a step of the same length (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"). A convolution
 is the matrix from its input patch to its output channels. Steps are scaled as in Liu et al. 2025, "Muon is scalable for
-LLM training", section 2.2, so that their root mean square does not depend on the matrix's shape.
+LLM training", section 2.2, so that their root mean square does not depend on the matrix's shape. A matrix is moved from
+beginning to end by one core, while its numbers are at hand, and in the order in which they lie in memory.
 
 `torch.optim.Muon` takes two-dimensional parameters only; the towers here are mostly convolutions.
 
@@ -13,6 +14,7 @@ Axes: O rows (outputs), I columns (inputs of one output).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,7 +40,7 @@ def orthogonalise(matrix: Tensor) -> Tensor:
         matrix: any real matrix; a matrix of zeros stays one.
 
     Shape:
-        (O, I) -> (O, I) float32.
+        (O, I) -> (O, I) bfloat16.
     """
     a, b, c = _QUINTIC
     tall = matrix.shape[0] > matrix.shape[1]
@@ -48,7 +50,7 @@ def orthogonalise(matrix: Tensor) -> Tensor:
         gram = state @ state.T
         polynomial = torch.addmm(gram, gram, gram, beta=b, alpha=c)
         state = torch.addmm(state, polynomial, state, beta=a)  # sums inside the products: no passes of their own
-    return (state.T if tall else state).float()
+    return state.T if tall else state
 
 
 class Muon(torch.optim.Optimizer):
@@ -82,7 +84,6 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
             if parameters:
-                _LISTS._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
                 move = self._move_matrices if group["matrices"] else self._move_plain
                 move(parameters, [parameter.grad for parameter in parameters], group)
         return loss
@@ -96,14 +97,8 @@ class Muon(torch.optim.Optimizer):
 
     def _move_matrices(self, parameters: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
         averages = self._remembered(parameters, "momentum")
-        _LISTS._foreach_mul_(averages, group["momentum"])
-        _LISTS._foreach_add_(averages, gradients)
-        ahead = _LISTS._foreach_add(gradients, averages, alpha=group["momentum"])
-        largest_first = sorted(zip(parameters, ahead, strict=True), key=lambda pair: -pair[1].numel())
-        directions = each_on_a_core(orthogonalise, [matrix.flatten(1) for _, matrix in largest_first])
-        for (parameter, _), direction in zip(largest_first, directions, strict=True):  # (O, I) each
-            length = _STEP * max(direction.shape) ** 0.5
-            parameter.add_(direction.view_as(parameter), alpha=-group["lr"] * length)
+        triples = sorted(zip(parameters, gradients, averages, strict=True), key=lambda three: -three[0].numel())
+        each_on_a_core(partial(_move_matrix, group=group), triples, parameters[0].device)  # the largest first
 
     def _move_plain(self, parameters: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
         means, squares = self._remembered(parameters, "mean"), self._remembered(parameters, "square")
@@ -111,6 +106,7 @@ class Muon(torch.optim.Optimizer):
             self.state[parameter]["step"] = self.state[parameter].get("step", 0) + 1
         steps = [self.state[parameter]["step"] for parameter in parameters]
         first, second = group["betas"]
+        _LISTS._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
         _LISTS._foreach_lerp_(means, gradients, 1 - first)
         _LISTS._foreach_mul_(squares, second)
         _LISTS._foreach_addcmul_(squares, gradients, gradients, value=1 - second)
@@ -118,3 +114,18 @@ class Muon(torch.optim.Optimizer):
         _LISTS._foreach_sqrt_(spreads)
         _LISTS._foreach_add_(spreads, group["eps"])
         _LISTS._foreach_addcdiv_(parameters, means, spreads, [-group["lr"] / (1 - first**step) for step in steps])
+
+
+def _move_matrix(three: tuple[Tensor, Tensor, Tensor], group: dict[str, Any]) -> None:
+    """Move one weight by its gradient and the running average of its gradients, both (O, ...) as the weight is."""
+    weight, gradient, average = three
+    average.mul_(group["momentum"]).add_(gradient)
+    ahead = torch.add(gradient, average, alpha=group["momentum"])
+    # An orthogonal direction is the same in any order of the columns: that of the memory needs no copies.
+    last = weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last)
+    rows = ahead.permute(0, 2, 3, 1) if last else ahead  # (O, H, W, C) or (O, ...)
+    direction = orthogonalise(rows.flatten(1)).to(weight.dtype)  # (O, I)
+    length = _STEP * max(direction.shape) ** 0.5
+    step = direction.unflatten(1, rows.shape[1:])
+    step = step.permute(0, 3, 1, 2) if last else step
+    weight.mul_(1 - group["lr"] * group["weight_decay"]).add_(step, alpha=-group["lr"] * length)
