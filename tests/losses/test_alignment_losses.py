@@ -12,11 +12,14 @@ from passerby.losses.c_itc import c_itc
 from passerby.losses.cid import cross_modal_identity, hardest_of_others, instance_identity
 from passerby.losses.id import check_identities, identity_classification
 from passerby.losses.identity_contrastive import identity_contrastive
+from passerby.losses.info_nce import info_nce
 from passerby.losses.mlm import masked_words
 from passerby.losses.n_itc import n_itc
 from passerby.losses.pairs import Candidates, identity_target
 from passerby.losses.r_itc import r_itc
 from passerby.losses.sdm import sdm
+from passerby.losses.similarity_divergence import similarity_divergence
+from passerby.losses.soft_target import soft_target
 from passerby.losses.ss import self_supervision
 from passerby.losses.tal import tal
 
@@ -286,6 +289,25 @@ def test_half_precision_is_computed_in_full(name):
     loss = {**SMOOTH, "tal": lambda v, t, ids: tal(v, t, ids).sum()}[name]
     assert loss(images, texts, ids).dtype == torch.float32
     torch.testing.assert_close(loss(images, texts, ids), loss(images.float(), texts.float(), ids))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda v, t, ids: identity_contrastive(v, t, ids, 50.0),
+        lambda v, t, ids: info_nce(v, t, 50.0),
+        lambda v, t, ids: soft_target(16 * v, 16 * t),
+        lambda v, t, ids: similarity_divergence((v, t), (v, t), (t, v), (t, v)),
+        lambda v, t, ids: tal(v, t, ids).sum(),
+        lambda v, t, ids: sdm(v, t, ids),
+    ],
+)
+def test_autocast_changes_nothing(loss):
+    """Mixed precision is on where training asks for a loss, and would round the scores to three digits."""
+    images, texts, ids = (one.float() if one.is_floating_point() else one for one in pairs_of(8, 3, 4, width=32))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = loss(images, texts, ids)
+    assert torch.equal(found, loss(images, texts, ids))
 
 
 @pytest.mark.parametrize("name", ["sdm", "r_itc", "n_itc", "c_itc", "tal", "cid"])

@@ -74,7 +74,7 @@ def test_interactive_contrast_equals_naive_loops(rows, more, scale, seed):
     found = interactive_contrast(images, texts, ids[:rows], *taught, ids, scale)
     expected = naive_direction(images, taught[1], ids[:rows].tolist(), ids.tolist(), scale)
     expected += naive_direction(texts, taught[0], ids[:rows].tolist(), ids.tolist(), scale)
-    assert float(found) == pytest.approx(expected / 2, rel=1e-4, abs=1e-5)  # computed in single precision
+    assert float(found) == pytest.approx(expected / 2, rel=1e-10)
 
 
 def test_interactive_contrast_teaches_the_student_alone():

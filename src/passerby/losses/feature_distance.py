@@ -9,11 +9,11 @@ Axes: B pairs, D embedding width.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from passerby.errors import ConfigError
+from passerby.losses.pairs import exact
 
 
 def feature_distance(student: Tensor, teacher: Tensor) -> Tensor:
@@ -34,6 +34,5 @@ def feature_distance(student: Tensor, teacher: Tensor) -> Tensor:
             f"feature_distance: {tuple(student.shape)} of the student and {tuple(teacher.shape)} of the teacher; "
             "expected (B, D) of both"
         )
-    exact = torch.promote_types(student.dtype, torch.float32)
-    apart = normalize(student.to(exact), dim=1) - normalize(teacher.detach().to(exact), dim=1)  # (B, D)
+    apart = normalize(exact(student), dim=1) - normalize(exact(teacher.detach()), dim=1)  # (B, D)
     return apart.square().sum(dim=1).mean()

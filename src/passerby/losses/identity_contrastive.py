@@ -10,10 +10,10 @@ Axes: Q queries of this process, N candidates of all processes, D embedding widt
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from passerby.errors import ConfigError
+from passerby.losses.pairs import identity_target, scores
 
 
 def contrastive_direction(
@@ -42,10 +42,8 @@ def contrastive_direction(
             f"identity_contrastive: {tuple(queries.shape)} queries with {tuple(query_ids.shape)} ids and "
             f"{tuple(candidates.shape)} candidates with {tuple(candidate_ids.shape)} ids; each row needs one id"
         )
-    logits = scale * queries.float() @ candidates.float().T  # (Q, N)
-    same = query_ids[:, None] == candidate_ids[None, :]  # (Q, N)
-    target = same.float() / same.sum(dim=1, keepdim=True).clamp(min=1)
-    return -(target * torch.log_softmax(logits, dim=1)).sum(dim=1).mean()
+    log_p = (scale * scores(queries, candidates)).log_softmax(dim=1)  # (Q, N)
+    return -(identity_target(query_ids, candidate_ids, log_p) * log_p).sum(dim=1).mean()
 
 
 def identity_contrastive(

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from passerby.errors import ConfigError
+from passerby.losses.pairs import scores
 
 
 def info_nce(
@@ -48,8 +49,7 @@ def info_nce(
         )
     if not 0 <= first <= len(all_images) - len(images):
         raise ConfigError(f"info_nce: rows {first} to {first + len(images)} of {len(all_images)}; they lie outside")
-    exact = torch.promote_types(images.dtype, torch.float32)
     own = torch.arange(first, first + len(images), device=images.device)
-    of_images = cross_entropy(scale * images.to(exact) @ all_texts.to(exact).T, own)
-    of_texts = cross_entropy(scale * texts.to(exact) @ all_images.to(exact).T, own)
+    of_images = cross_entropy(scale * scores(images, all_texts), own)
+    of_texts = cross_entropy(scale * scores(texts, all_images), own)
     return (of_images + of_texts) / 2

@@ -61,8 +61,10 @@ def exact(tensor: Tensor) -> Tensor:
 
 
 def scores(queries: Tensor, candidates: Tensor) -> Tensor:
-    """Dot products in at least float32: (Q, D), (N, D) -> (Q, N)."""
-    return exact(queries) @ exact(candidates).T
+    """Dot products in at least float32, under autocast too: (Q, D), (N, D) -> (Q, N)."""
+    # A product of matrices is what autocast would bring back to half precision first.
+    with torch.autocast(queries.device.type, enabled=False):
+        return exact(queries) @ exact(candidates).T
 
 
 def same_identity(query_ids: Tensor, candidate_ids: Tensor) -> Tensor:

@@ -13,10 +13,10 @@ Axes: Q pairs of this process, N pairs of all processes, D and E embedding width
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from passerby.errors import ConfigError
+from passerby.losses.pairs import scores
 
 
 def row_divergence(student: Tensor, teacher: Tensor) -> Tensor:
@@ -69,14 +69,10 @@ def similarity_divergence(
     if temperature <= 0 or sharp <= 0:
         raise ConfigError(f"similarity_divergence: temperatures of {temperature} and {sharp}; expected above zero")
 
-    def scores(queries: Tensor, candidates: Tensor, divided: float) -> Tensor:
-        exact = torch.promote_types(queries.dtype, torch.float32)
-        return queries.to(exact) @ candidates.to(exact).T / divided
-
     directions = [
         row_divergence(
-            scores(own[side], everywhere[1 - side], temperature),
-            scores(teacher_own[side], teacher_everywhere[1 - side], sharp),
+            scores(own[side], everywhere[1 - side]) / temperature,
+            scores(teacher_own[side], teacher_everywhere[1 - side]) / sharp,
         )
         for side in (0, 1)
     ]

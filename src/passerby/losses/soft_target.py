@@ -14,10 +14,10 @@ Axes: B pairs, D embedding width.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from passerby.errors import ConfigError
+from passerby.losses.pairs import scores
 
 
 def soft_target(images: Tensor, texts: Tensor, temperature: float = 1.0, legacy: bool = False) -> Tensor:
@@ -41,11 +41,9 @@ def soft_target(images: Tensor, texts: Tensor, temperature: float = 1.0, legacy:
         )
     if temperature <= 0:
         raise ConfigError(f"soft_target: the temperature is {temperature}; expected a number above zero")
-    # Dot products of hundreds leave half precision no decimals; double stays double, for whoever checks the formula.
-    exact = torch.promote_types(images.dtype, torch.float32)
-    images, texts = images.to(exact), texts.to(exact)
-    logits = texts @ images.T / temperature  # (B, B), rows are texts
-    alike = (images @ images.T + texts @ texts.T) / 2 * temperature
+    # Dot products of hundreds leave half precision no decimals, so `scores` takes none.
+    logits = scores(texts, images) / temperature  # (B, B), rows are texts
+    alike = (scores(images, images) + scores(texts, texts)) / 2 * temperature
     target = (alike if legacy else alike.detach()).softmax(dim=1)
     of_texts = -(target * logits.log_softmax(dim=1)).sum(dim=1)
     of_images = -(target.T * logits.T.log_softmax(dim=1)).sum(dim=1)
