@@ -76,6 +76,22 @@ def test_filters_agree_with_a_plain_loop(gallery, where):
     assert len(gallery.search("red", k=3, where=condition)) == min(3, len(passing))
 
 
+def test_an_answer_that_conditions_leave_empty_says_which(gallery):
+    assert gallery.search("red", where="camera == 'c9'").warnings == ("no picture passes the filter",)
+    misspelt = gallery.search("red", where="not (camra != 'c1') and person == 2")
+    assert misspelt.warnings[0].endswith(
+        "'camra' is no field of every picture, so it has to be metadata. Did you mean 'camera'?"
+    )
+    best = gallery.search("red", k=1)[0].score
+    strict = gallery.search("red", min_score=0.9999)
+    assert (list(strict), strict.warnings) == ([], (f"no picture scores 0.9999 or more; the best score is {best:.4f}",))
+    alone = gallery.search("red", k=3, group="trak")
+    assert len(alone) == 3
+    assert alone.warnings == ("no hit has the field 'trak', so each stands alone. Did you mean 'track'?",)
+    for settings in ({"where": "camera == 'c1'"}, {"min_score": best - 0.001}, {"group": "identity"}):
+        assert gallery.search("red", **settings).warnings == ()
+
+
 def test_several_sentences_and_pictures_are_one_person(gallery, tmp_path):
     encoder = ColourEncoder()
     pictures = [person("red", "blue", seed=seed) for seed in range(900, 902)]
@@ -233,7 +249,7 @@ def test_bands_are_measured_and_an_empty_answer_says_why(measured):
     measured._calibration._bands = replace(found, words=words)
     nothing = measured.search("a dog on a bicycle")
     assert (list(nothing), nothing.band) == ([], "none")
-    assert re.search(r"the best score is -?0\.\d\d, and matches of such a query begin at 0\.90", nothing.warnings[0])
+    assert re.search(r"the best score is -?0\.\d{4}, and matches of such a query begin at 0\.9000", nothing.warnings[0])
     poor = measured.search("a dog on a bicycle", keep_poor=True)
     assert len(poor) == 10
     assert {hit.band for hit in poor} == {"none"}

@@ -172,6 +172,15 @@ class Not(Filter):
         return not self.part.matches(picture)
 
 
+def named_fields(where: Filter) -> set[str]:
+    """Names of all fields that a filter asks about."""
+    if isinstance(where, Every | Some):
+        return set().union(*map(named_fields, where.parts))
+    if isinstance(where, Not):
+        return named_fields(where.part)
+    return {where.field} if isinstance(where, OneOf | Between) else set()
+
+
 def known_field(name: str) -> str:
     """The field's own name.
 

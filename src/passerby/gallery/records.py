@@ -211,7 +211,7 @@ class Hits(list[Hit]):
     """The answers of one search, best first.
 
     Attributes:
-        warnings: what was done to the query, if anything was.
+        warnings: what was done to the query, and why an answer is empty or not grouped.
         band: the best that a hit has, wherever a second stage has put it; "none" for an empty answer.
         seconds: how long each stage took: "encode", "search" and, where one was asked for, "rerank".
     """

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from passerby.errors import ConfigError
+from passerby.errors import ConfigError, nearest
 from passerby.gallery.bands import Bands, Limits
-from passerby.gallery.filters import Filter
+from passerby.gallery.filters import FIELDS, Filter, known_field, named_fields
 from passerby.gallery.grouping import best_of_groups
 from passerby.gallery.query import Encoded, Query, encode_query
 from passerby.gallery.records import Candidates, Encoder, Hit, Hits, Reranker
@@ -55,11 +55,17 @@ class Searching:
         limits = self._bands.limits(encoded.words, query.text_share) if self._bands else None
         hits = self._found(encoded, query, limits, k, where, group, reranker)
         seconds["search"] = time.perf_counter() - started
+        if not hits and where is not None:
+            warnings.append(_none_pass(where))
         if hits and not keep_poor and limits and hits[0].band == "none":
             warnings.append(_nobody(hits[0].score, limits))
             hits = []
-        if min_score is not None:
-            hits = [hit for hit in hits if hit.score >= min_score]
+        if hits and min_score is not None:
+            best, hits = hits[0].score, [hit for hit in hits if hit.score >= min_score]
+            if not hits:
+                warnings.append(f"no picture scores {min_score:g} or more; the best score is {best:.4f}")
+        if hits and group is not None and all(hit.picture.get(known_field(group)) is None for hit in hits):
+            warnings.append(f"no hit has the field {group!r}, so each stands alone.{nearest(group, FIELDS)}")
         if reranker is not None and hits:
             started = time.perf_counter()
             hits = self._reranked(hits, encoded, query, reranker)
@@ -120,8 +126,16 @@ class Searching:
 
 
 def _nobody(score: float, limits: Limits) -> str:
-    why = limits.reason or f"the best score is {score:.2f}, and matches of such a query begin at {limits.weak:.2f} here"
+    why = limits.reason or f"the best score is {score:.4f}, and matches of such a query begin at {limits.weak:.4f} here"
     return f"nobody in this gallery matches: {why}{POOR_HINT}"
+
+
+def _none_pass(where: Filter) -> str:
+    """Why a filter leaves nobody: often a field is misspelt, and then it is taken for a column of somebody's table."""
+    said = "no picture passes the filter"
+    for name in sorted(named_fields(where) - FIELDS.keys()):
+        said += f"; {name!r} is no field of every picture, so it has to be metadata.{nearest(name, FIELDS)}"
+    return said
 
 
 def check_k(k: int) -> None:

@@ -60,7 +60,7 @@ class Answer(Record):
     gallery: str
     query: Asked
     seconds: dict[str, float] = Field(description="How long each stage took.")
-    warnings: list[str] = Field(description="What was done to the query, if anything was.")
+    warnings: list[str] = Field(description="What was done to the query, and why an answer is empty or not grouped.")
     band: str = Field(description="The best that a hit has; none for an empty answer.")
     hits: list[HitRecord]
 
