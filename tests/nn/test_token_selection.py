@@ -152,6 +152,9 @@ def test_each_selector_ranks_by_what_it_says(name):
     scores = selector.scores(seen, depth, torch.zeros(3, dtype=torch.int64))
     np.testing.assert_allclose(scores.numpy(), expected, atol=1e-5)
     assert not scores.requires_grad
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = selector.scores(seen, depth, torch.zeros(3, dtype=torch.int64))
+    assert torch.equal(mixed, scores), "tokens are ranked in single precision whatever the precision around"
 
 
 def test_layers_of_the_paper_and_in_proportion():
@@ -323,6 +326,17 @@ def test_masked_statistics_are_those_of_the_rows_that_count():
     torch.testing.assert_close(ours.eval()(values, keep), theirs.eval()(values), rtol=0, atol=1e-5)
     nothing = MaskedBatchNorm(5).train()(values, torch.zeros(12, dtype=torch.bool))
     assert nothing.isfinite().all()
+
+
+def test_masked_statistics_are_no_coarser_in_mixed_precision():
+    """Means far from zero: in bfloat16 the mean square less the squared mean would be off by a fifth of the variance."""
+    torch.manual_seed(9)
+    plain, mixed = MaskedBatchNorm(5).train(), MaskedBatchNorm(5).train()
+    values, keep = torch.randn(40, 5) + 6, torch.rand(40) < 0.6
+    expected = plain(values, keep)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(mixed(values, keep), expected)
+    assert torch.equal(mixed.running_var, plain.running_var)
 
 
 def test_generalised_pooling_holds_maximum_and_mean():

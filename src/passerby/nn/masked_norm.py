@@ -49,7 +49,9 @@ class MaskedBatchNorm(nn.Module):
             )  # fmt: skip
         wide = values.float()
         keep = wide.new_ones(wide.shape[0]) if mask is None else mask.to(wide.dtype)  # (R,)
-        sums = torch.cat([keep @ wide, keep @ wide.square(), keep.sum()[None]])  # (2C + 1,)
+        # Autocast would round both products to three digits, and a variance is their small difference.
+        with torch.autocast(wide.device.type, enabled=False):
+            sums = torch.cat([keep @ wide, keep @ wide.square(), keep.sum()[None]])  # (2C + 1,)
         if several:
             sums = process_total(sums)
         channels = wide.shape[1]

@@ -99,18 +99,23 @@ class Selector:
             seen: what the layers of `reads` gave.
             depth: layers of the tower.
             at: places (B,) of the token that stands for the whole, or weights (B, N) of all of them.
-            mask: True where a token may be looked at.
-            causal: whether a token looks only at itself and those before it; then nothing is discarded, because the
-                smallest entries of such a map are its zeros.
+            mask: True where a token may be looked at; with one, as with `causal`, nothing is discarded.
+            causal: whether a token looks only at itself and those before it; the smallest entries of such a map are
+                its zeros, so that discarding them would change nothing.
+
+        Raises:
+            ConfigError: the selector is "none".
         """
         layers = self.reads(depth)
         if self.name == "none":
             raise ConfigError("the selector 'none' takes every token and has no scores")
-        if self.name == "mars":
-            maps = [mean_attention(*seen.query_key(layer), mask, causal) for layer in layers]
-            return rollout_rows(maps, at, 0.0 if causal or mask is not None else self.discard, self.norm)
-        rows = torch.stack([attention_rows(*seen.query_key(layer), at, mask, causal) for layer in layers])  # (L, B, N)
-        return _STATISTICS[self.name](rows) if self.name in _STATISTICS else rows[0]
+        # In float32 whatever the precision around it: half precision has ties where the ranking is decided.
+        with torch.autocast(at.device.type, enabled=False):
+            if self.name == "mars":
+                maps = [mean_attention(*seen.query_key(layer), mask, causal) for layer in layers]
+                return rollout_rows(maps, at, 0.0 if causal or mask is not None else self.discard, self.norm)
+            rows = torch.stack([attention_rows(*seen.query_key(layer), at, mask, causal) for layer in layers])
+            return _STATISTICS[self.name](rows) if self.name in _STATISTICS else rows[0]  # rows are (L, B, N)
 
 
 def default_layers(depth: int) -> tuple[int, ...]:
