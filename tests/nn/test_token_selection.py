@@ -329,7 +329,7 @@ def test_masked_statistics_are_those_of_the_rows_that_count():
 
 
 def test_masked_statistics_are_no_coarser_in_mixed_precision():
-    """Means far from zero: in bfloat16 the mean square less the squared mean would be off by a fifth of the variance."""
+    """Means far from zero: in bfloat16 the mean square less the squared mean is off by a fifth of the variance."""
     torch.manual_seed(9)
     plain, mixed = MaskedBatchNorm(5).train(), MaskedBatchNorm(5).train()
     values, keep = torch.randn(40, 5) + 6, torch.rand(40) < 0.6

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from passerby.errors import ConfigError, DataError
+from passerby.losses.pairs import exact
 
 
 def center_loss(features: Tensor, labels: Tensor, centers: Tensor, form: str = "mean") -> Tensor:
@@ -32,12 +33,13 @@ def center_loss(features: Tensor, labels: Tensor, centers: Tensor, form: str = "
             f"center loss: features {tuple(features.shape)}, labels {tuple(labels.shape)}, centers "
             f"{tuple(centers.shape)}; each row needs one label, and centers the width of the features"
         )
-    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(centers):
+    # On a GPU this look would wait for the device in every step; there, indexing below fails on such a label.
+    if labels.device.type == "cpu" and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(centers):
         raise DataError(
             f"labels from {int(labels.min())} to {int(labels.max())} for {len(centers)} centers; number the identities "
             "from 0, or make the loss with as many classes as there are"
         )
-    squares = (features.float() - centers[labels].float()).square().sum(dim=1)  # (B,)
+    squares = (exact(features) - exact(centers[labels])).square().sum(dim=1)  # (B,)
     if form == "mean":
         return squares.mean()
     if form == "half_sum":

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from passerby.errors import ConfigError
+from passerby.losses.pairs import exact
 
 _BLOCK = 1 << 23
 _GROUP = 32
@@ -41,17 +42,12 @@ def triplet_loss(features: Tensor, labels: Tensor, margin: float | None = 0.3, s
         )
     if margin is not None and margin < 0:
         raise ConfigError(f"a triplet margin of {margin}; expected 0 or more, or none for the soft margin")
-    features = features.float() if features.dtype != torch.float64 else features
+    features = exact(features)
     positive, negative, valid = hardest(features.detach(), labels)
-    rows = valid.nonzero()[:, 0]
-    if len(rows) == 0:
-        return features.sum() * 0.0
-    anchor = features[rows]
-    further = _distance(anchor, features[positive[rows]], squared)
-    nearer = _distance(anchor, features[negative[rows]], squared)
-    if margin is None:
-        return torch.nn.functional.softplus(further - nearer).mean()
-    return (further - nearer + margin).clamp_min(0).mean()
+    gap = _distance(features, features[positive], squared) - _distance(features, features[negative], squared)  # (B,)
+    each = torch.nn.functional.softplus(gap) if margin is None else (gap + margin).clamp_min(0)
+    # Left out by a zero and not by picking rows, whose number a GPU would have to be waited for.
+    return torch.where(valid, each, 0).sum() / valid.sum().clamp(min=1)
 
 
 @torch.no_grad()
@@ -79,8 +75,7 @@ def hardest(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         last = min(first + step, count)
         # The anchor's own square is the same in its whole row, so the order does not need it.
         distances = torch.addmm(squares, rows[first:last], rows.T, alpha=-2, out=block[: last - first])  # (b, B')
-        low = int(torch.searchsorted(owners, owners[first]))
-        high = int(torch.searchsorted(owners, owners[last - 1], right=True))
+        low, high = (0, count) if step >= count else _band(owners, first, last)
         band = distances[:, low:high]
         same = owners[first:last, None] == owners[None, low:high]
         anchors = torch.arange(last - first, device=features.device)
@@ -91,6 +86,12 @@ def hardest(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         negative[first:last] = _smallest(distances)
         valid[first:last] = others.any(dim=1) & (same.sum(dim=1) < count)
     return order[positive][back], order[negative][back], valid[back]
+
+
+def _band(owners: Tensor, first: int, last: int) -> tuple[int, int]:
+    """The columns of the identities that some rows have: from the first to the one after the last."""
+    low, high = torch.searchsorted(owners, owners[first]), torch.searchsorted(owners, owners[last - 1], right=True)
+    return int(low), int(high)
 
 
 def _smallest(distances: Tensor) -> Tensor:
