@@ -17,6 +17,12 @@ def test_cosine_rises_then_falls_to_the_floor():
     assert schedule("cosine", 100, 10, 0.2)(100) == pytest.approx(0.2)
 
 
+def test_linear_falls_evenly_to_the_floor():
+    curve = schedule("linear", total=110, warmup=10)
+    assert [curve(step) for step in (4, 9, 10, 60, 110)] == pytest.approx([0.5, 1.0, 1.0, 0.5, 0.0])
+    assert schedule("linear", 110, 10, 0.2)(60) == pytest.approx(0.6)
+
+
 def test_constant_stays():
     curve = schedule("constant", 100, 4)
     assert [curve(step) for step in (0, 3, 4, 99)] == [0.25, 1.0, 1.0, 1.0]

@@ -155,13 +155,15 @@ class DualEncoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Both towers' pooled vectors: (B, 3, H, W), (B', L) in groups -> (B, D'), (B', D'')."""
         pictures = list(zip(ghosts.copies(), images.chunk(ghosts.parts), strict=False))
-        beside = [] if self.text_tower.draws else list(groups)
-        work = [partial(tower, part) for tower, part in pictures] + [partial(self.text_tower, one) for one in beside]
+        # The largest first, so that no core is left alone with it at the end.
+        beside = [] if self.text_tower.draws else sorted(range(len(groups)), key=lambda at: -groups[at].numel())
+        work = [partial(tower, part) for tower, part in pictures]
+        work += [partial(self.text_tower, groups[at]) for at in beside]
         towers = [*self.image_tower.parameters(), *self.text_tower.parameters()]
         found = [part() for part in work] if self.image_tower.draws else side_by_side(work, towers)
         ghosts.gather_statistics(len(pictures))
-        seen, read = found[: len(pictures)], found[len(pictures) :]
-        read = read or [self.text_tower(group) for group in groups]
+        seen, done = found[: len(pictures)], dict(zip(beside, found[len(pictures) :], strict=True))
+        read = [done[at] if at in done else self.text_tower(group) for at, group in enumerate(groups)]
         return torch.cat(seen), torch.cat(read)
 
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Thread
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +99,10 @@ def run_demo(folder: Path, size: str = "medium", seed: int = 0, announce: Announ
     stages = Stages()
     root = folder / "street"
     with stages.stage("street"):
+        ahead = Thread(target=_import_training, daemon=True)
+        ahead.start()  # other processes draw
         _make_street(root, SIZES[size], seed, tell)
+        ahead.join()
         dataset = open_dataset(f"rstpreid:{root}")
     with stages.stage("train"):
         training = _train(SIZES[size], seed, dataset, folder / "run", tell)
@@ -130,6 +134,15 @@ def run_demo(folder: Path, size: str = "medium", seed: int = 0, announce: Announ
 def _make_street(root: Path, size: DemoSize, seed: int, tell: Announce) -> None:
     street = replace(street_of_size(size.street), seed=seed)
     write(street, root, progress=lambda done, total: tell("drawing the street", done, total, ""))
+
+
+def _import_training() -> None:
+    """Load what training loads: seconds of one core, some of them at the first optimiser of a process."""
+    import torch
+
+    import passerby.training.run  # noqa: F401
+
+    torch.optim.SGD([torch.zeros(1)])
 
 
 def _train(size: DemoSize, seed: int, dataset: Dataset, folder: Path, tell: Announce) -> dict[str, Any]:

@@ -19,13 +19,25 @@ def cosine(progress: float, floor: float = 0.0) -> float:
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def linear(progress: float, floor: float = 0.0) -> float:
+    """A straight line from 1 down to `floor` (down to zero: Bergsma et al. 2025, "Straight to zero").
+
+    Args:
+        progress: share of the steps after the warm-up that are done, in [0, 1].
+        floor: factor at the end, in [0, 1].
+    """
+    return 1 + (floor - 1) * progress
+
+
 def constant(progress: float, floor: float = 0.0) -> float:
     """The base rate to the end. Neither argument has an effect."""
     return 1.0
 
 
 #: Schedules that depend on nothing but the share of the steps that is done.
-SCHEDULES: Mapping[str, Callable[[float, float], float]] = MappingProxyType({"cosine": cosine, "constant": constant})
+SCHEDULES: Mapping[str, Callable[[float, float], float]] = MappingProxyType(
+    {"cosine": cosine, "linear": linear, "constant": constant}
+)
 #: All names that a recipe may give; "step" goes by `milestones`, "plateau" by what the validations find.
 NAMES = (*SCHEDULES, "step", "plateau")
 
@@ -46,7 +58,7 @@ def schedule(
         name: one of `NAMES`; the part of "plateau" that depends on validations is not here.
         total: steps of the whole run.
         warmup: steps of the linear rise.
-        floor: factor at the end of "cosine".
+        floor: factor at the end of "cosine" and "linear".
         warmup_from: factor at the start of the warm-up; its first step is one part of the way up.
         milestones: steps at which "step" multiplies the factor by `decay`.
         decay: factor of "step", in (0, 1).
