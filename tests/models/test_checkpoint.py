@@ -32,6 +32,11 @@ def test_the_card_tells_what_it_is(tmp_path):
     card = (tmp_path / "c" / "README.md").read_text()
     for words in ("# tiny", "Knows drawn people only.", "`stripe_conv`", "71.25", "Apache-2.0", "a \\| b", "32 x 16"):
         assert words in card
+    save_tiny(tmp_path / "d", metrics={"my_val_map": 80.1002, "val_loss": 1.25}, licence="own terms: ask")
+    other = (tmp_path / "d" / "README.md").read_text()
+    assert "| mAP on the split `my_val` | 80.1 % |\n| val_loss | 1.25 |" in other
+    assert 'license: other\nlicense_name: "own terms: ask"' in other
+    assert "license: apache-2.0\n---" in card
 
 
 def test_half_precision_halves_the_file_and_keeps_the_vectors(tmp_path):

@@ -8,6 +8,11 @@ from typing import Any
 from passerby.models.kinds import KINDS, Kind
 from passerby.models.licences import weights_licence
 
+#: Licences that the Hugging Face hub knows by a name of its own.
+_HUB_LICENCES = frozenset({"apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0", "cc0-1.0"})
+#: Shares among the figures, as tables call them; they are per cent.
+_SHARES = {"r1": "R@1", "r5": "R@5", "r10": "R@10", "map": "mAP", "minp": "mINP"}
+
 
 def model_card(config: Mapping[str, Any], parameters: int) -> str:
     """Write the card of a checkpoint as Markdown.
@@ -19,7 +24,7 @@ def model_card(config: Mapping[str, Any], parameters: int) -> str:
     kind = KINDS[config["kind"]]
     facts = _facts(config, kind, parameters)
     parts = [
-        f"---\ntags: [passerby, person-retrieval]\nlicense_name: {_quoted(config['licence'])}\n---",
+        f"---\ntags: [passerby, person-retrieval]\n{_licence_lines(config['licence'])}\n---",
         f"# {config['name']}",
         config["about"] or kind.about,
         *_use(kind),
@@ -29,7 +34,7 @@ def model_card(config: Mapping[str, Any], parameters: int) -> str:
     if config["metrics"]:
         parts += [
             "## What it reached",
-            _table(("figure", "value"), [(k, f"{v:g}") for k, v in config["metrics"].items()]),
+            _table(("figure", "value"), [_figure(name, value) for name, value in config["metrics"].items()]),
         ]
     return "\n\n".join(parts) + "\n"
 
@@ -52,6 +57,20 @@ def _facts(config: Mapping[str, Any], kind: Kind, parameters: int) -> list[tuple
         ("fingerprint", f"`{config['fingerprint'][:16]}`"),
         ("written by", f"passerby {config['passerby_version']}"),
     ]
+
+
+def _licence_lines(licence: str) -> str:
+    """What the hub reads: a licence by its identifier, or another one by its name."""
+    known = licence.lower() in _HUB_LICENCES
+    return f"license: {licence.lower()}" if known else f"license: other\nlicense_name: {_quoted(licence)}"
+
+
+def _figure(name: str, value: float) -> tuple[str, str]:
+    """What a table calls a figure such as ``val_r1``, and its value with the unit; other names stay as they are."""
+    split, _, key = name.rpartition("_")
+    if key not in _SHARES:
+        return name, f"{value:g}"
+    return _SHARES[key] + (f" on the split `{split}`" if split else ""), f"{value:.4g} %"
 
 
 def _origins(model: Mapping[str, Any]) -> list[tuple[str, str]]:
