@@ -11,22 +11,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 pytest.importorskip("fastapi")
 
-from colour_encoder import ColourEncoder, jpeg, person, write_people
-from passerby.data.records import PersonImage
-from passerby.gallery import Gallery, Sighting
+from hostile_words import hostile_sighting
+
+from colour_encoder import ColourEncoder, write_people
+from passerby.gallery import Gallery
 from passerby.serve import Settings, create_app
-
-#: What a stranger may have called a file, a camera and a track.
-HOSTILE = "<img src=x onerror=alert(1)>\"'{{7*7}}"
-
-
-def hostile_sighting(folder):
-    """A picture whose every word is an attack; a file's name cannot hold a slash."""
-    folder.mkdir()
-    file = folder / f"{HOSTILE}.jpg"
-    file.write_bytes(jpeg(person("white", "black", seed=4711)))
-    image = PersonImage("hostile", file, None, HOSTILE, 1_700_000_000.0)
-    return Sighting(image, HOSTILE, metadata={"note": HOSTILE})
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import json
 import zipfile
 
 import pytest
+from hostile_words import HOSTILE
 
 from colour_encoder import jpeg, person
-from conftest import HOSTILE
 from passerby.gallery import Filter
 from passerby.gallery.where import parse_where
 from passerby.serve.asking import Asking

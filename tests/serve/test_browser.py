@@ -8,9 +8,9 @@ import zipfile
 
 import pytest
 from browser import CHROMIUM, Browser
+from hostile_words import HOSTILE
 
 from colour_encoder import jpeg, person
-from conftest import HOSTILE
 from passerby.data.records import PersonImage
 from passerby.gallery import Sighting
 

@@ -8,9 +8,9 @@ import threading
 import time
 
 import pytest
+from hostile_words import HOSTILE
 
 from colour_encoder import ColourEncoder, jpeg, person
-from conftest import HOSTILE
 from passerby.data.images import decode_image
 from passerby.errors import ConfigError, DataError
 from passerby.gallery import Gallery
