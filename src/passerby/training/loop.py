@@ -24,6 +24,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from passerby.errors import ConfigError
+from passerby.training.half_weights import train_in_half
 from passerby.training.memory import keep_freed_memory, long_lived
 from passerby.training.optimiser import build_optimiser, embedding_tables
 from passerby.training.precision import attention_kernel
@@ -123,6 +124,8 @@ class _Run:
                 f"parts on {accelerator.num_processes} processes; choose a multiple of {parts}"
             )
         optimiser = build_optimiser(task.parameter_groups(), options, embedding_tables(task.model))
+        if options.precision == "pure_fp16":
+            train_in_half(optimiser, task.model.to(accelerator.device))
         if accelerator.device.type == "cpu":
             task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model, self.optimiser = accelerator.prepare(task.model, optimiser)

@@ -33,7 +33,8 @@ def choose_precision(wanted: str, device: torch.device) -> Precision:
     """Turn a recipe's precision into what Accelerate is told.
 
     Args:
-        wanted: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        wanted: ``auto``, ``fp32``, ``bf16``, ``fp16``, or ``pure_fp16``, which computes as fp16 does
+            (`passerby.training.half_weights` says what it does to the weights).
         device: where the training runs.
 
     Raises:
@@ -43,10 +44,10 @@ def choose_precision(wanted: str, device: torch.device) -> Precision:
         return "no"
     if wanted == "bf16":
         return "bf16"
-    if wanted == "fp16":
+    if wanted in ("fp16", "pure_fp16"):
         if device.type == "cpu":
             raise ConfigError(
-                "optimisation.precision=fp16 needs a GPU and there is none; use auto, bf16 or fp32 on a processor"
+                f"optimisation.precision={wanted} needs a GPU and there is none; use auto, bf16 or fp32 on a processor"
             )
         return "fp16"
     if device.type == "cuda":

@@ -17,7 +17,7 @@ from typing import Literal
 
 import torch
 import torch.distributed as dist
-from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, GradScalerKwargs, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState
 
 from passerby.data.records import Dataset
@@ -81,7 +81,9 @@ def _accelerator(
     if tracker is not None and find_spec(tracker) is None:
         raise ConfigError(f"--tracker {tracker}: {tracker} is not installed; run: pip install {tracker}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    precision = choose_precision(recipe.optimisation.precision, device)
+    wanted = recipe.optimisation.precision
+    precision = choose_precision(wanted, device)
+    scaling = GradScalerKwargs(enabled=wanted != "pure_fp16")  # which has none in the releases
     atexit.register(_leave_processes)  # registered twice it does nothing the second time
     # Accelerate keeps one number format per process; a second recipe in this process may need another.
     AcceleratorState._reset_state()
@@ -90,7 +92,7 @@ def _accelerator(
         cpu=device.type == "cpu",
         log_with=tracker,
         project_dir=folder,
-        kwargs_handlers=[across, InitProcessGroupKwargs(timeout=_PATIENCE)],
+        kwargs_handlers=[across, scaling, InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
 
 

@@ -17,6 +17,7 @@ from passerby.training.tasks.dual_encoder_recipe import TokenizerConfig, TowerCo
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+_SMALLEST_HALF = 2.0**-14  # the smallest number that fp16 holds with all its digits
 
 
 class PairDataConfig(Section):
@@ -184,9 +185,9 @@ class SsObjective(Objective):
 
     branches: Literal["global"] = "global"  # type: ignore[assignment]
     temperature: Positive = 0.1
-    width: Annotated[int, Field(ge=8)] = 512
+    width: Annotated[int, Field(ge=8)] = 128
     """Channels of the perceptron's middle layer."""
-    out: Annotated[int, Field(ge=8)] = 128
+    out: Annotated[int, Field(ge=8)] = 512
     """Channels that it gives."""
 
 
@@ -232,6 +233,25 @@ class AlignmentOptimisation(OptimisationConfig):
     """Factor of the learning rate for the local branch."""
     bias_rate: Positive = 1.0
     """Factor of the learning rate for biases of everything else."""
+    precision: Literal["auto", "fp32", "bf16", "fp16", "pure_fp16"] = "auto"  # type: ignore[assignment]
+    """Of every recipe, and `pure_fp16`: weights that are fp16 numbers and are moved in fp16, without scaling the loss,
+    as the released IRRA, RDE and ITSELF do it; to compare with. See `passerby.training.half_weights`."""
+
+    @model_validator(mode="after")
+    def _movable_in_half(self) -> Self:
+        if self.precision != "pure_fp16":
+            return self
+        if self.optimiser == "muon":
+            raise ValueError(
+                "precision=pure_fp16 moves weights as PyTorch's own optimisers move fp16 parameters, and muon is none "
+                "of them; take optimiser=adam, as the releases do, or precision=fp16"
+            )
+        if self.optimiser != "sgd" and self.epsilon < _SMALLEST_HALF:
+            raise ValueError(
+                f"precision=pure_fp16 with epsilon={self.epsilon:g}, which fp16 rounds towards zero, so that a step "
+                f"divides by nothing; give at least {_SMALLEST_HALF:.1e}, or 1e-3 as the releases do"
+            )
+        return self
 
 
 class AlignmentRecipe(Recipe):
