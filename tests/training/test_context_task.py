@@ -205,7 +205,7 @@ def test_example_and_groups(data):
     other = ContextTask(parse_recipe(tree(data[1], seed=2)), open_dataset(data[0]))
     other.restore(task.state())
     assert torch.equal(other.centers, task.centers)
-    with pytest.raises(ConfigError, match="other features"):
+    with pytest.raises(CheckpointError, match="other features"):
         other.restore({**task.state(), "data": torch.zeros(32, dtype=torch.uint8)})
 
 

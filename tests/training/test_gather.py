@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from two_processes import loss_of
 
-from passerby.training.gather import gather_with_gradient
+from passerby.training.gather import first_row, gather_with_gradient, process_count
 
 
 def free_port():
@@ -36,3 +36,5 @@ def test_two_processes_equal_one(tmp_path):
 def test_one_process_gathers_nothing():
     rows = torch.ones(2, 3, requires_grad=True)
     assert gather_with_gradient(rows) is rows
+    assert process_count() == 1
+    assert first_row(8) == 0

@@ -110,6 +110,13 @@ def test_what_a_step_lacks_is_said(name, message):
         )
 
 
+def test_the_perceptron_of_self_supervision_is_tbps_clips():
+    """512 channels, 128 in the middle and 512 out, without a normalisation between them."""
+    head = build("ss", Shape({"global": 512}, 3, 9)).head
+    assert [type(layer).__name__ for layer in head] == ["Linear", "ReLU", "Linear"]
+    assert [tuple(weight.shape) for weight in head.parameters() if weight.ndim == 2] == [(128, 512), (512, 128)]
+
+
 def test_a_branch_that_the_model_lacks_is_refused():
     with pytest.raises(ConfigError, match="branches=local, and the model has global only"):
         build("tal", Shape({"global": 5}, 3, 9), branches="local")

@@ -172,7 +172,7 @@ def test_the_task_remembers_its_centers_and_knows_its_data(data, tmp_path):
     other.restore(task.state())
     assert torch.equal(task.centers, other.centers)
     elsewhere = ReidTask(parse_recipe(tree()), open_dataset(street(tmp_path / "other", people=6)))
-    with pytest.raises(ConfigError, match="other pictures or people"):
+    with pytest.raises(CheckpointError, match="other pictures or people"):
         elsewhere.restore(task.state())
 
 

@@ -28,13 +28,18 @@ class _Gather(torch.autograd.Function):
         return total.chunk(dist.get_world_size())[dist.get_rank()]
 
 
+def process_count() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
 def gather_with_gradient(rows: Tensor) -> Tensor:
     """Concatenate the rows of all processes in rank order; the identity when there is one process.
 
     Shape:
         (B, ...) -> (P * B, ...); every process must bring the same B.
     """
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+    if process_count() == 1:
         return rows
     if rows.is_floating_point():
         gathered = _Gather.apply(rows)
@@ -48,6 +53,4 @@ def gather_with_gradient(rows: Tensor) -> Tensor:
 
 def first_row(count: int) -> int:
     """Where the rows of this process begin among those of all, when every process brings `count`."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return 0
-    return dist.get_rank() * count
+    return dist.get_rank() * count if process_count() > 1 else 0

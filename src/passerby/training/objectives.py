@@ -33,7 +33,7 @@ from passerby.losses.ss import self_supervision
 from passerby.losses.tal import tal
 from passerby.nn.masked_word_head import MaskedWordHead
 from passerby.nn.pair_head import PairHead
-from passerby.training.gather import gather_with_gradient
+from passerby.training.gather import first_row, gather_with_gradient, process_count
 from passerby.training.tasks import alignment_recipe as options
 
 
@@ -119,15 +119,10 @@ def branch_of(images: Tensor, texts: Tensor, ids: Tensor, alone: bool = False) -
     """
     images, texts = images.float(), texts.float()
     everywhere = unit_everywhere = None
-    if not alone and _processes() > 1:
+    if not alone and process_count() > 1:
         everywhere = Candidates(gather_with_gradient(images), gather_with_gradient(texts), gather_with_gradient(ids))
         unit_everywhere = Candidates(normalize(everywhere.images), normalize(everywhere.texts), everywhere.ids)
     return Branch(images, texts, everywhere, normalize(images), normalize(texts), unit_everywhere)
-
-
-def _processes() -> int:
-    there = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return torch.distributed.get_world_size() if there else 1
 
 
 class Objective(nn.Module, ABC):
@@ -193,7 +188,7 @@ class Tal(Objective):
         if step.weights is not None:
             values = values * step.weights
         # Processes are averaged afterwards, and a sum over the batch is a sum over them too.
-        return values.mean() if self.chosen.reduction == "mean" else values.sum() * _processes()
+        return values.mean() if self.chosen.reduction == "mean" else values.sum() * process_count()
 
     def of_pairs(self, branch: Branch, ids: Tensor) -> Tensor:
         """The loss of each pair, (Q,)."""
@@ -263,7 +258,7 @@ class Mlm(Objective):
         ]
         labels = torch.cat([group.labels for group in step.masked])
         count = gather_with_gradient(torch.tensor([len(labels)], device=labels.device)).sum()
-        return masked_words(torch.cat(logits), labels, count.clamp(min=1) / _processes())
+        return masked_words(torch.cat(logits), labels, count.clamp(min=1) / process_count())
 
 
 class NItc(Objective):
@@ -305,28 +300,22 @@ class CItc(Objective):
 
 
 class Ss(Objective):
-    """Self-supervision of pictures through a perceptron of its own."""
+    """Self-supervision of pictures through a perceptron of its own, of which TBPS-CLIP's has no normalisation."""
 
     chosen: options.SsObjective
 
     def __init__(self, chosen: options.SsObjective, shape: Shape) -> None:
         super().__init__(chosen, shape)
         width = shape.widths["global"]
-        # LayerNorm: statistics of a batch would depend on how many processes share it.
-        self.head = nn.Sequential(
-            nn.Linear(width, chosen.width), nn.LayerNorm(chosen.width), nn.ReLU(), nn.Linear(chosen.width, chosen.out)
-        )
+        self.head = nn.Sequential(nn.Linear(width, chosen.width), nn.ReLU(), nn.Linear(chosen.width, chosen.out))
 
     def of_branch(self, name: str, branch: Branch, step: Step) -> Tensor:
         """See `self_supervision`."""
         if step.strong_images is None:
             raise ConfigError("ss looks at two strongly changed views, and this step has none")
         first, second = normalize(self.head(step.strong_images).float()).chunk(2)
-        if _processes() == 1:
-            return self_supervision(first, second, self.chosen.temperature)
-        offset = torch.distributed.get_rank() * len(first)
         gathered = gather_with_gradient(first), gather_with_gradient(second)
-        return self_supervision(first, second, self.chosen.temperature, *gathered, offset)
+        return self_supervision(first, second, self.chosen.temperature, *gathered, first_row(len(first)))
 
 
 def _classifier(width: int, classes: int) -> nn.Linear:

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from passerby.data.neighbour_sets import nearest_to_centre
@@ -33,7 +32,7 @@ from passerby.nn.neighbour_search import check_finite, unit_rows
 from passerby.retriever import Retriever, load
 from passerby.training.context_stage import parameter_groups
 from passerby.training.feature_views import encoded_views, read_features
-from passerby.training.gather import gather_with_gradient
+from passerby.training.gather import gather_with_gradient, process_count
 from passerby.training.tasks.base import Selection
 from passerby.training.tasks.context_recipe import ContextRecipe
 from passerby.training.tasks.reid import labels_and_cameras
@@ -208,14 +207,17 @@ class ContextTask:
         """Take back the centers.
 
         Raises:
-            ConfigError: the state was made with other features.
+            CheckpointError: the run was begun on other features or people.
         """
         if not torch.equal(state["data"], self._data_mark):
-            raise ConfigError("the run was started on other features or people; choose another folder with --out")
+            raise CheckpointError(
+                f"the run was begun on other features or people than the split {self.recipe.data.train_split!r} of "
+                f"{self.dataset.root} has now; give the same features to go on, or another folder with --out"
+            )
         self.centers = state["centers"].clone()
 
     def _check_parts(self) -> None:
-        processes = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+        processes = process_count()
         parts = processes * self.recipe.optimisation.accumulation
         if self.sets % parts:
             raise ConfigError(

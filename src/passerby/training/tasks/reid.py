@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from passerby.data.cache import cached_images
@@ -31,7 +30,7 @@ from passerby.models.restore import save_model
 from passerby.models.towers.registry import image_tower_names
 from passerby.nn.shared_batch_norm import share_batch_statistics
 from passerby.training.augment import augment, padded_crop
-from passerby.training.gather import gather_with_gradient
+from passerby.training.gather import gather_with_gradient, process_count
 from passerby.training.tasks.base import Selection
 from passerby.training.tasks.dual_encoder import is_pretrained
 from passerby.training.tasks.pair_data import data_mark, normalise, unchanged
@@ -77,7 +76,7 @@ class ReidTask:
             classes=classes,
         )
         self.preprocessing = self.model.preprocessing
-        if _processes() > 1:  # the neck sees the rows of all processes anyway
+        if process_count() > 1:  # the neck sees the rows of all processes anyway
             share_batch_statistics(self.model.image_tower)
         self._check_parts()
         self.plan(0)  # a batch that the data cannot fill is refused before anything is decoded
@@ -186,12 +185,12 @@ class ReidTask:
         """Take back the centers.
 
         Raises:
-            ConfigError: the state was made with other data.
+            CheckpointError: the run was begun on other pictures or people.
         """
         if not torch.equal(state["data"], self._data_mark):
-            raise ConfigError(
-                f"the run was started on other pictures or people than {self.dataset.name} has now; choose another "
-                "folder with --out"
+            raise CheckpointError(
+                f"the run was begun on other pictures or people than the split {self.recipe.data.train_split!r} of "
+                f"{self.dataset.root}; give the same data to go on, or another folder with --out"
             )
         self.centers = state["centers"].clone()
 
@@ -201,7 +200,7 @@ class ReidTask:
         return cached_images(paths, wanted.image_size, progress=progress, interpolation=wanted.interpolation)
 
     def _check_parts(self) -> None:
-        processes = _processes()
+        processes = process_count()
         parts = processes * self.recipe.optimisation.accumulation
         if self.recipe.people % parts or self.recipe.people < 2 * parts:
             raise ConfigError(
@@ -209,10 +208,6 @@ class ReidTask:
                 f"{self.recipe.optimisation.accumulation} accumulated parts, two or more to each; change "
                 "optimisation.batch_size"
             )
-
-
-def _processes() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def labels_and_cameras(split: Split) -> tuple[np.ndarray, np.ndarray]:
