@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 
 import pytest
 
 from colour_encoder import write_people
 from passerby.errors import DataError
-from passerby.gallery.sources import find_pictures
+from passerby.gallery.sources import find_pictures, holds_pictures
 from passerby.gallery.tables import read_table
 
 
@@ -62,6 +64,29 @@ def test_a_table_and_its_folder_name_each_file_once(people):
     assert found["0001_c2s1_000001.jpg"].image.camera_id == "c2"  # from the name
     assert found["0001_c2s1_000001.jpg"].source == str(path)
     assert found["0002_c3s1_000002.jpg"].source == str(people)
+
+
+def test_what_a_folder_holds_and_is_not_read_is_said(people, caplog, monkeypatch):
+    for name in ("a.heic", "b.HEIC", "c.gif", "notes.txt", ".hidden.gif"):
+        (people / name).write_bytes(b"x")
+    assert len(find_pictures([people, f"{people}/*.jpg"])) == 4
+    assert [record.message for record in caplog.records] == [
+        "left out: pictures of kinds that are not read (2 .heic, 1 .gif); convert them to JPEG or PNG"
+    ]
+    closed, look = people / "closed", os.scandir
+    closed.mkdir()
+
+    def refuse(path):
+        if path == str(closed):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return look(path)
+
+    caplog.clear()
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert len(find_pictures(people)) == 4
+    assert f"left out: the folder {closed} cannot be read: Permission denied" in caplog.messages
+    assert holds_pictures(people)
+    assert not holds_pictures(closed)
 
 
 def test_globs(people):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from passerby.errors import DataError, nearest
 from passerby.gallery.manifest import MANIFEST
+from passerby.gallery.sources import holds_pictures
 from passerby.ingest.ledger import STATE, TABLE
 
 #: Endings of files that are read as videos.
@@ -48,7 +49,7 @@ def sort_sources(sources: Sequence[str]) -> Footage:
         elif path.is_dir():
             found = list(_videos_below(path.absolute()))
             videos.update(dict.fromkeys(found))
-            if not found or _has_pictures(path):
+            if not found or holds_pictures(path):
                 pictures.append(source)
         elif path.suffix.lower() in VIDEO_SUFFIXES and not any(letter in source for letter in "*?["):
             if not path.exists():
@@ -77,12 +78,3 @@ def _videos_below(folder: Path) -> Iterator[Path]:
         for name in sorted(files):
             if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith("."):
                 yield Path(root, name)
-
-
-def _has_pictures(folder: Path) -> bool:
-    from passerby.gallery.sources import find_pictures
-
-    try:
-        return bool(find_pictures(folder))
-    except DataError:
-        return False
