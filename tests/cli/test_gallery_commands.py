@@ -134,9 +134,13 @@ def test_search_draws_a_grid_also_when_files_are_gone(call, gallery, people, tmp
     assert call("search", gallery, "red blue", "--grid", after)[0] == 0
     assert np.asarray(Image.open(before)).std() > 10
     assert Image.open(before).size == Image.open(after).size
-    code, _, err = call("search", gallery, "red", "--grid", tmp_path / "none" / "grid.png")
-    assert code == 1
-    assert "cannot be written" in err
+    for place, words in (
+        ("grid.jpg", "expected a name that ends in .png"),
+        ("again.png/grid.png", "cannot be written"),
+    ):
+        code, _, err = call("search", gallery, "red", "--grid", tmp_path / place)
+        assert code == 1
+        assert words in err
 
 
 def test_a_filter_and_groups(call, gallery):

@@ -120,7 +120,7 @@ def _print_table(hits: Hits) -> None:
 
 def _draw(people: Gallery | Served, hits: Hits, texts: list[str], images: list[Path], target: Path) -> None:
     from passerby.data.images import decode_image
-    from passerby.data.sheets import result_grid
+    from passerby.data.sheets import result_grid, save_sheet
 
     pictures = [
         (_picture_of(people, hit), f"{rank}  {hit.score:.3f}  {hit.camera or ''}")
@@ -128,11 +128,7 @@ def _draw(people: Gallery | Served, hits: Hits, texts: list[str], images: list[P
     ]
     query = decode_image(images[0], at_least=(256, 128)) if images else None
     title = " · ".join(texts) or (f"like {images[0]}" if images else "more like these")
-    sheet = result_grid(title, pictures, query_picture=query)
-    try:
-        sheet.save(target)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{target} cannot be written: {error}; name a .png file in a folder that exists") from error
+    save_sheet(result_grid(title, pictures, query_picture=query), target)
 
 
 def _picture_of(people: Gallery | Served, hit: Hit) -> np.ndarray:
