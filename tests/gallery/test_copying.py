@@ -12,7 +12,9 @@ import pytest
 from colour_encoder import ColourEncoder, all_bytes, write_people
 from gallery_places import a_server
 from passerby.errors import DataError, GalleryError
-from passerby.gallery import Gallery, copying, local
+from passerby.gallery import Gallery, calibration, copying, local
+from passerby.gallery.bands import FEWEST
+from passerby.gallery.calibration import NOTE
 from passerby.gallery.copying import copy_rows, verify_copy
 from passerby.gallery.decoding import Decoder, decode_picture
 from passerby.gallery.lock import LOCKS
@@ -61,6 +63,17 @@ def test_a_copy_is_the_same_gallery(places, people, source, target, monkeypatch)
             assert (report.added, new.model.encoded) == (0, 30)  # the files are known too
             assert new.verify() == []
     assert exists(places[target])
+
+
+@pytest.mark.parametrize("target", ["server", "exact"])
+def test_a_copy_knows_where_matches_begin_without_measuring(places, tmp_path, target, monkeypatch):
+    write_people(tmp_path / "many", FEWEST)
+    with Gallery.create(places["edge"], ColourEncoder()) as old, Gallery.create_like(places[target], old) as new:
+        old.add(tmp_path / "many")
+        copy_rows(old.store, new.store)
+        assert new.store.read_note(NOTE) == old.store.read_note(NOTE) is not None
+        monkeypatch.setattr(calibration, "measure_bands", None)
+        assert [hit.band for hit in new.search("red blue")] == [hit.band for hit in old.search("red blue")]
 
 
 def test_a_copy_that_differs_is_told(places, people):

@@ -12,7 +12,8 @@ from passerby.gallery.bands import FEWEST, Bands, bands_from, measure_bands
 from passerby.gallery.records import Encoder
 from passerby.gallery.store import Store
 
-_NOTE = "bands"
+#: Under which name a store keeps them.
+NOTE = "bands"
 
 
 class Calibration:
@@ -33,7 +34,7 @@ class Calibration:
         if count < FEWEST:
             return None
         if self._bands is None or not self._bands.hold_for(count):
-            self._bands = bands_from(self._store.read_note(_NOTE))
+            self._bands = bands_from(self._store.read_note(NOTE))
         if (self._bands is None or not self._bands.hold_for(count)) and encoder is not None:
             self._bands = self._measured(encoder())
         return self._bands
@@ -42,11 +43,11 @@ class Calibration:
         """Measure and keep the bands if they are out of date and the model is at hand; hold the lock."""
         if encoder is None or len(self._store) < FEWEST:
             return
-        kept = bands_from(self._store.read_note(_NOTE))
+        kept = bands_from(self._store.read_note(NOTE))
         if kept is None or not kept.hold_for(len(self._store)):
             self._bands = self._measured(encoder)
             with contextlib.suppress(GalleryError):  # on a full disk they are measured again when they are needed
-                self._store.write_note(_NOTE, self._bands.to_dict())
+                self._store.write_note(NOTE, self._bands.to_dict())
 
     def _measured(self, encoder: Encoder) -> Bands:
         def best(queries: np.ndarray, own: list[str | None]) -> np.ndarray:

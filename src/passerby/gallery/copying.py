@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from passerby.errors import GalleryError
+from passerby.gallery.calibration import NOTE
 from passerby.gallery.records import Row
 from passerby.gallery.store import Store
 
@@ -17,7 +18,7 @@ Count = Callable[[int, int], None]
 
 
 def copy_rows(source: Store, target: Store, progress: Count | None = None) -> int:
-    """Copy every row that the target does not have yet; return how many were copied.
+    """Copy every row that the target does not have yet, and where matches begin; return how many rows were copied.
 
     Raises:
         GalleryError: the galleries belong to different models, or one of them is damaged or cannot be written.
@@ -42,6 +43,9 @@ def copy_rows(source: Store, target: Store, progress: Count | None = None) -> in
             if progress is not None:
                 progress(done, total)
         target.settle()
+        # A copy has no model to measure this with, and each search would measure it anew.
+        if (measured := source.read_note(NOTE)) is not None and target.read_note(NOTE) is None:
+            target.write_note(NOTE, measured)
     return copied
 
 
