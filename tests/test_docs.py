@@ -27,7 +27,7 @@ TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
 CLI, TRAINING = (TEXTS[ROOT / "docs" / f"{name}.md"] for name in ("cli", "training"))
 
 #: Typer's own; they belong to no command of ours.
-FOREIGN = {"--help", "-h", "--install-completion", "--show-completion"}
+FOREIGN = {"--help", "-h"}
 #: What a line of an example may start with besides passerby.
 OTHER_PROGRAMS = {"git", "make", "pip", "accelerate", ".venv/bin/python"}
 
@@ -138,6 +138,22 @@ def test_examples_name_what_exists(name, line):
     if not FOREIGN & set(arguments):
         # Click itself reads the line: wrong options, missing arguments and values out of range are errors.
         command.make_context(" ".join(words), list(arguments))
+
+
+def test_make_bench_runs_what_can_be_run_without_arguments():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = re.search(r"^BENCHES := (.+)$", makefile, flags=re.MULTILINE)[1].split()
+    assert len(named) > 5
+    assert named[-1] == "tables", "the pages are written when everything is measured"
+    for name in named:
+        tree = ast.parse((ROOT / "benchmarks" / f"{name}.py").read_text(encoding="utf-8"))
+        for call in ast.walk(tree):
+            if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "add_argument":
+                settings = {word.arg: word.value for word in call.keywords}
+                assert "required" not in settings, f"{name}: {ast.unparse(call)}"
+                assert ast.literal_eval(call.args[0]).startswith("-") or "nargs" in settings, (
+                    f"{name}: {ast.unparse(call)}"
+                )
 
 
 def test_recipes_of_examples_are_shipped():
