@@ -55,10 +55,13 @@ def run(tmp_path, monkeypatch):
     return lambda *words: CliRunner().invoke(app, ["stub", "--data", "toy:x", *words])
 
 
+_INTERVALS = "below each figure: 95 % intervals"
+
+
 def test_a_table_with_chance_protocol_and_intervals(run):
     result = run()
     assert result.exit_code == 0, result.output
-    for words in ("R@1", "mAP", "stub", "chance", "text to image", "9 queries of 9 identities", "95 % intervals"):
+    for words in ("R@1", "mAP", "stub", "chance", "text to image", "9 queries of 9 identities", _INTERVALS):
         assert words in result.stdout
     assert "encoding: 27 of 27 items" in result.stderr
     assert "encoding" not in result.stdout
@@ -97,6 +100,7 @@ def test_the_data_choose_a_protocol_and_a_pattern_takes_the_mean_of_splits(run, 
     assert plain["model"]["protocol"]["report_split"] == "test-0 to test-4"
     assert "mean of 3 splits" in plain["model"]["provenance"]
     assert set(plain["sheets"]) == {f"test-{n}: {kind}" for n in (0, 2, 4) for kind in ("good", "median", "bad")}
+    assert _INTERVALS not in run("--split", "test-*").stdout, "a mean over splits has none"
 
 
 def test_flip_and_pooled_queries_and_branches_are_stamped(run, monkeypatch):

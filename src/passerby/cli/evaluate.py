@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
@@ -282,7 +283,10 @@ def _show(reports: Mapping[str, Report], written: Mapping[str, Path], title: str
 
     console = Console()
     console.print(rich_table(list(reports.values()), title=title))
-    for note in (*reports["model"].notes(), "in brackets: 95 % intervals, bootstrap by identity"):
+    notes = reports["model"].notes()
+    if any(isfinite(low) for low, _ in reports["model"].intervals.values()):  # a mean over splits has none
+        notes.append("below each figure: 95 % intervals, bootstrap by identity")
+    for note in notes:
         console.print(f"  {note}", style="dim", highlight=False, markup=False)
     for name, path in written.items():
         console.print(f"  {name} queries: {path}", highlight=False, markup=False)
