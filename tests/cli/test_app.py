@@ -52,6 +52,7 @@ def test_help_is_fast_because_it_imports_little(name):
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     count, _, heavy = printed.stderr.partition(" ")
     assert printed.stdout.startswith(f"Usage: passerby {name}")
+    assert "completion" not in printed.stdout
     assert heavy == ""
     assert int(count) < (_MODULES if name else 200)
 

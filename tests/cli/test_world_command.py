@@ -26,7 +26,7 @@ def test_make_writes_a_data_set_and_says_what_to_do_next(tmp_path):
     assert outcome.exit_code == 0, outcome.output
     assert "20 pictures of 6 people" in outcome.stdout
     assert f"next: passerby train street --data rstpreid:{tmp_path / 'street'}" in outcome.stdout
-    assert "drawn 20 of 20 pictures" in outcome.stderr
+    assert "drawing: 20 of 20 pictures" in outcome.stderr
     dataset = open_dataset(f"rstpreid:{tmp_path / 'street'}")
     assert {name: len(split.images) for name, split in dataset.splits.items()} == {"train": 12, "test": 8}
     assert len(list((tmp_path / "street" / "masks").iterdir())) == 20
@@ -85,6 +85,13 @@ def test_sheet_draws_a_picture(tmp_path):
     assert outcome.exit_code == 0, outcome.output
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.format == "PNG"
+
+
+@pytest.mark.parametrize("camera", [0, 8])
+def test_cameras_of_a_film_are_counted_from_one(tmp_path, camera):
+    outcome = run("film", tmp_path / "f.avi", "--camera", camera)
+    assert outcome.exit_code == 2
+    assert "Invalid value for '--camera'" in outcome.stderr
 
 
 def test_help_imports_no_drawing():

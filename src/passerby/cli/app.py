@@ -31,8 +31,8 @@ COMMANDS = {
     "search": "Find people in a gallery by a sentence, a picture or both.",
     "explain": "Show which places and which words decided a score.",
     "serve": "Serve a gallery: an interface for programs and a page for people.",
-    "gallery": "Show, list or delete what a gallery holds.",
-    "study": "Studies: what models cost.",
+    "gallery": "Show, list, delete, check or copy what a gallery holds.",
+    "study": "Studies: what models cost, what attention, context and selection add.",
     "export": "Write a model's towers for ONNX Runtime or OpenVINO.",
     "doctor": "Print versions, devices, extras and caches.",
 }

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from passerby.data.checking import Checkup
     from passerby.data.findings import Finding
 
-command = typer.Typer(help="Check a data set, look at it, or split it by identity.", no_args_is_help=True)
+command = typer.Typer(
+    help="Check a data set, look at it, or split it by identity.", no_args_is_help=True, add_completion=False
+)
 
 _Name = Annotated[str, typer.Argument(help="Name of the data set, such as rstpreid, csv or folders.")]
 _Root = Annotated[Path, typer.Argument(help="Its folder, or the file that lists it.")]

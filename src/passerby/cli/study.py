@@ -58,4 +58,4 @@ command = typer.Typer(cls=StudyGroup, no_args_is_help=True, **_PLAIN)
 
 @command.callback()
 def study() -> None:
-    """Studies: what models cost, what attention and context add."""
+    """Studies: what models cost, what attention, context and selection add."""

@@ -8,18 +8,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from passerby.errors import ConfigError
-
-if TYPE_CHECKING:
-    from passerby.data.world.writing import Progress
 
 #: In the help; the layouts themselves would import what draws. A test compares.
 LAYOUT_NAMES = (
@@ -30,7 +25,9 @@ LAYOUT_NAMES = (
 #: Readers of layouts with sentences, people and the three splits that the recipe `street` needs.
 TRAINABLE = ("rstpreid", "cuhk-pedes")
 
-command = typer.Typer(help="Make the synthetic street, or draw a sheet of its people.", no_args_is_help=True)
+command = typer.Typer(
+    help="Make the synthetic street, or draw a sheet of its people.", no_args_is_help=True, add_completion=False
+)
 
 
 @command.command()
@@ -53,6 +50,7 @@ def make(
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Write a street: pictures, captions, splits and what every phrase is about."""
+    from passerby.cli.terminal import counting
     from passerby.data.world.layouts import layout_of
     from passerby.data.world.street import street_of_size
     from passerby.data.world.writing import write
@@ -74,7 +72,11 @@ def make(
         **{key: value for key, value in given.items() if value is not None},
     )
     started = time.perf_counter()
-    with _progress() as progress:
+    with counting("drawing", "pictures") as count:
+
+        def progress(done: int, total: int) -> None:
+            count(done, total, "")
+
         write(street, out, layout=layout, defects=defects, workers=workers, progress=progress)
     seconds = time.perf_counter() - started
     if as_json:
@@ -112,7 +114,7 @@ def film_street(
     seconds: Annotated[float, typer.Option(help="Length of the film.")] = 20.0,
     fps: Annotated[float, typer.Option(help="Frames per second.")] = 10.0,
     size: Annotated[str, typer.Option(help="HxW of the frames.")] = "360x640",
-    camera: Annotated[int, typer.Option(help="Which of the street's seven cameras, 1 to 7.")] = 1,
+    camera: Annotated[int, typer.Option(help="Which of the street's seven cameras.", min=1, max=7)] = 1,
     light: Annotated[str, typer.Option(help="day, shade or night.")] = "day",
     seed: Annotated[int, typer.Option(help="Decides who walks when and where.")] = 0,
 ) -> None:
@@ -143,28 +145,3 @@ def picture_size(text: str) -> tuple[int, int] | str:
     if not (height.isdecimal() and width.isdecimal()):
         raise ConfigError(f"size is {text!r}; expected HEIGHTxWIDTH in pixels, such as 128x64, or natural")
     return int(height), int(width)
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """A bar on a terminal, a line for each tenth in a pipe; always on standard error."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        said = -1
-
-        def say(done: int, total: int) -> None:
-            nonlocal said
-            if done * 10 // total > said:
-                said = done * 10 // total
-                typer.echo(f"drawn {done:,} of {total:,} pictures", err=True)
-
-        yield say
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("drawing the street"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bars:
-        bar = bars.add_task("", total=None)
-        yield lambda done, total: bars.update(bar, completed=done, total=total)
