@@ -66,7 +66,7 @@ def test_index_where_nothing_can_be_indexed(call, tmp_path):
     (tmp_path / "bare" / "a.jpg").write_text("text")
     code, _, err = call("index", tmp_path / "bare", "--gallery", tmp_path / "g")
     assert code == 1
-    assert "none of the 1 files could be read" in err
+    assert "nothing could be read of 1 file; why, is said above" in err
 
 
 def test_index_with_another_model_is_refused(call, gallery, people, monkeypatch):
@@ -163,7 +163,7 @@ def test_more_like_this_and_not_like_that(call, gallery):
     assert not set(found) & set(ids[:2])
 
 
-def test_a_table_brings_metadata_and_a_person_can_be_erased(call, people, tmp_path):
+def test_a_table_brings_metadata_and_a_person_can_be_erased(call, people, tmp_path, monkeypatch):
     rows = ["path,camera,time,identity,track,coat"]
     names = sorted(path.name for path in people.iterdir())[:4]
     for index, name in enumerate(names):
@@ -180,6 +180,10 @@ def test_a_table_brings_metadata_and_a_person_can_be_erased(call, people, tmp_pa
     assert "metadata  coat" in call("gallery", "info", tmp_path / "g")[1]
     assert call("gallery", "delete", tmp_path / "g", "--identity", 1)[1] == "2 of 2 pictures erased; 18 are left\n"
     assert call("gallery", "delete", tmp_path / "g", "--source", people / "people.csv")[1].startswith("2 of 2")
+    monkeypatch.chdir(people.parent)
+    assert call("gallery", "delete", tmp_path / "g", "--source", people.name)[1].startswith("16 of 16")
+    nothing = call("gallery", "delete", tmp_path / "g", "--source", people.name)
+    assert nothing[:2] == (0, "no picture passes, so nothing was erased; 0 are left\n")
     assert call("gallery", "delete", tmp_path / "g")[0] == 2
 
 

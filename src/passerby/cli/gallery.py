@@ -91,8 +91,11 @@ def delete(
     with Gallery.open(gallery) as people:
         erased = people.delete(ids or []) if chosen is None else people.delete(chosen)
         left = len(people)
-    asked = f"{len(set(ids)):,}" if ids else f"{erased:,}"
-    typer.echo(f"{erased:,} of {asked} pictures erased; {left:,} are left")
+    if ids:
+        typer.echo(f"{erased:,} of {len(set(ids)):,} pictures erased; {left:,} are left")
+    else:
+        what = f"{erased:,} of {erased:,} pictures erased" if erased else "no picture passes, so nothing was erased"
+        typer.echo(f"{what}; {left:,} are left")
 
 
 @command.command()
@@ -191,12 +194,17 @@ def _chosen(where: str | None, sources: list[str] | None, identities: list[int] 
     from passerby.gallery import Filter, parse_where
 
     parts = [parse_where(where)] if where is not None else []
-    parts += [Filter.of(sources=sources)] if sources else []
+    parts += [Filter.of(sources=_as_stored(sources))] if sources else []
     parts += [Filter.of(identities=identities)] if identities else []
     combined = parts[0] if parts else None
     for part in parts[1:]:
         combined = part if combined is None else combined & part
     return combined
+
+
+def _as_stored(sources: list[str]) -> list[str]:
+    """Sources as they are typed, which is how tables name them, and as whole paths, which is how folders are kept."""
+    return [name for source in sources for name in (source, str(Path(source).expanduser().absolute()))]
 
 
 def _some(counts: dict[str, int]) -> str:

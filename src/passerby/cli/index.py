@@ -91,7 +91,8 @@ def index(
     if not report.added and not report.already_there and not seen:
         files = len(pictures) + len(footage.videos) + len(footage.streams)
         raise DataError(
-            f"none of the {files:,} files could be read; the reasons are {'in the report' if as_json else 'above'}"
+            f"nothing could be read of {files:,} {'file' if files == 1 else 'files'}; "
+            f"why, is said {'in the report' if as_json else 'above'}"
         )
 
 
@@ -154,7 +155,8 @@ def _show(report: AddReport, held: int, place: str, seconds: float) -> None:
     if len(report.unreadable) > _MOST_REASONS:
         typer.echo(f"left out: {len(report.unreadable) - _MOST_REASONS:,} more; --json lists them all", err=True)
     typer.echo(f"{_counts(report)}, in {seconds:.1f} s")
-    typer.echo(f"{place} holds {held:,} pictures; search them: passerby search {place} 'a woman in a red coat'")
+    hint = f"; search them: passerby search {place} 'a woman in a red coat'" if held else ""
+    typer.echo(f"{place} holds {held:,} pictures{hint}")
 
 
 def _as_json(report: AddReport, held: int, place: str, seconds: float) -> dict[str, object]:
