@@ -37,7 +37,7 @@ from passerby.training.mixing import mixed_figures
 from passerby.training.objectives import Shape, Tal, build_objectives
 from passerby.training.tasks.alignment_encoder import build_encoder, freeze_patches, set_text_dropout
 from passerby.training.tasks.alignment_recipe import AlignmentRecipe, PairDataConfig
-from passerby.training.tasks.base import Selection
+from passerby.training.tasks.base import Selection, described, refuse_other_data
 from passerby.training.tasks.dual_encoder import group_by_length, retrieval_figures
 from passerby.training.tasks.pair_data import data_mark, normalise, prepare, unchanged
 from passerby.training.views import drawn_views, strong_views
@@ -205,11 +205,7 @@ class AlignmentTask:
             kind="itself" if isinstance(encoder, TwoBranches) else "dual_encoder",
             preprocessing=encoder.preprocessing,
             tokenizer=self.tokenizer,
-            name=self.recipe.name,
-            trained_on=f"{self.dataset.name}, split {self.recipe.data.train_split}",
-            licence=self.dataset.licence,
-            metrics={f"{self.recipe.evaluation.selection_split}_{key}": value for key, value in figures.items()},
-            about=self.recipe.about,
+            **described(self.recipe, self.dataset, self.recipe.data.train_split, figures),
         )
 
     def state(self) -> dict[str, Tensor]:
@@ -222,11 +218,7 @@ class AlignmentTask:
         Raises:
             CheckpointError: the run was begun on other pictures or captions.
         """
-        if not torch.equal(state["data"], self._data_mark):
-            raise CheckpointError(
-                f"the run was begun on other pictures or captions than the split {self.recipe.data.train_split!r} of "
-                f"{self.dataset.root}; give the same data to go on, or another folder with --out"
-            )
+        refuse_other_data(state["data"], self._data_mark, self.dataset, self.recipe.data.train_split)
         self.parts, self.weights = int(state["parts"]), state["weights"].clone()
 
     # -- one step --------------------------------------------------------------------------------------------------

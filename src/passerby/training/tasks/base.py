@@ -1,7 +1,8 @@
 """The contract between the loop and a family of methods.
 
 The loop knows nothing but this: it asks a task for the plan of an epoch, hands it slices of that plan, adds up the
-losses it returns and steps. A new method writes a new task; the loop stays as it is.
+losses it returns and steps. A new method writes a new task; the loop stays as it is. What all families say in the same
+words, of a checkpoint's origin and of data that are not the run's, is said here.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from passerby.data.records import Dataset
+from passerby.errors import CheckpointError
+from passerby.training.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +74,46 @@ class Task(Protocol):
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take back what `state` gave."""
         ...
+
+
+def described(
+    recipe: Recipe, dataset: Dataset, train_split: str, figures: Mapping[str, float], what: str = ""
+) -> dict[str, Any]:
+    """What a checkpoint folder says of the run that it comes from, as keyword arguments of `save_model`.
+
+    Args:
+        recipe: of the run.
+        dataset: that it is trained on.
+        train_split: name of the split.
+        figures: of the validation that chose the model.
+        what: what of the data it is trained on, where that is not the data themselves.
+    """
+    return {
+        "name": recipe.name,
+        "trained_on": f"{what}{dataset.name}, split {train_split}",
+        "licence": dataset.licence,
+        "metrics": {f"{recipe.evaluation.selection_split}_{key}": value for key, value in figures.items()},
+        "about": recipe.about,
+    }
+
+
+def refuse_other_data(
+    found: Tensor, expected: Tensor, dataset: Dataset, train_split: str, what: str = "pictures or captions"
+) -> None:
+    """Refuse to go on with a run on other data than it was begun on.
+
+    Args:
+        found: the mark in the run's state.
+        expected: that of the data that are given now.
+        dataset: which these are.
+        train_split: name of the split.
+        what: the data consist of.
+
+    Raises:
+        CheckpointError: the marks differ.
+    """
+    if not torch.equal(found, expected):
+        raise CheckpointError(
+            f"the run was begun on other {what} than the split {train_split!r} of {dataset.root}; give the same data "
+            "to go on, or another folder with --out"
+        )

@@ -33,7 +33,7 @@ from passerby.retriever import Retriever, load
 from passerby.training.context_stage import parameter_groups
 from passerby.training.feature_views import encoded_views, read_features
 from passerby.training.gather import gather_with_gradient, process_count
-from passerby.training.tasks.base import Selection
+from passerby.training.tasks.base import Selection, described, refuse_other_data
 from passerby.training.tasks.context_recipe import ContextRecipe
 from passerby.training.tasks.reid import labels_and_cameras
 
@@ -192,11 +192,7 @@ class ContextTask:
             model.encoder,
             folder,
             kind="context",
-            name=self.recipe.name,
-            trained_on=f"features of {self.dataset.name}, split {self.recipe.data.train_split}",
-            licence=self.dataset.licence,
-            metrics={f"{self.recipe.evaluation.selection_split}_{key}": value for key, value in figures.items()},
-            about=self.recipe.about,
+            **described(self.recipe, self.dataset, self.recipe.data.train_split, figures, "features of "),
         )
 
     def state(self) -> dict[str, Tensor]:
@@ -209,11 +205,9 @@ class ContextTask:
         Raises:
             CheckpointError: the run was begun on other features or people.
         """
-        if not torch.equal(state["data"], self._data_mark):
-            raise CheckpointError(
-                f"the run was begun on other features or people than the split {self.recipe.data.train_split!r} of "
-                f"{self.dataset.root} has now; give the same features to go on, or another folder with --out"
-            )
+        refuse_other_data(
+            state["data"], self._data_mark, self.dataset, self.recipe.data.train_split, "features or people"
+        )
         self.centers = state["centers"].clone()
 
     def _check_parts(self) -> None:

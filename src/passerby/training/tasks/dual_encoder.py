@@ -36,7 +36,7 @@ from passerby.models.tokenizer import Tokenizer
 from passerby.models.towers.registry import image_tower_names, text_tower_names, text_tower_tokenizer
 from passerby.training.augment import augment
 from passerby.training.gather import gather_with_gradient
-from passerby.training.tasks.base import Selection
+from passerby.training.tasks.base import Selection, described, refuse_other_data
 from passerby.training.tasks.dual_encoder_losses import (
     contrast,
     first_temperature,
@@ -227,11 +227,7 @@ class DualEncoderTask:
             model,
             self.tokenizer,
             folder,
-            name=self.recipe.name,
-            trained_on=f"{self.dataset.name}, split {self.recipe.data.train_split}",
-            licence=self.dataset.licence,
-            metrics={f"{self.recipe.evaluation.selection_split}_{key}": value for key, value in figures.items()},
-            about=self.recipe.about,
+            **described(self.recipe, self.dataset, self.recipe.data.train_split, figures),
         )
 
     def state(self) -> dict[str, Tensor]:
@@ -244,11 +240,7 @@ class DualEncoderTask:
         Raises:
             CheckpointError: the run was begun on other pictures or captions.
         """
-        if not torch.equal(state["data"], self._data_mark):
-            raise CheckpointError(
-                f"the run was begun on other pictures or captions than the split {self.recipe.data.train_split!r} of "
-                f"{self.dataset.root}; give the same data to go on, or another folder with --out"
-            )
+        refuse_other_data(state["data"], self._data_mark, self.dataset, self.recipe.data.train_split)
         self.memory = state["memory"].clone()
 
 

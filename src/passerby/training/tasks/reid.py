@@ -31,7 +31,7 @@ from passerby.models.towers.registry import image_tower_names
 from passerby.nn.shared_batch_norm import share_batch_statistics
 from passerby.training.augment import augment, padded_crop
 from passerby.training.gather import gather_with_gradient, process_count
-from passerby.training.tasks.base import Selection
+from passerby.training.tasks.base import Selection, described, refuse_other_data
 from passerby.training.tasks.dual_encoder import is_pretrained
 from passerby.training.tasks.pair_data import data_mark, normalise, unchanged
 from passerby.training.tasks.reid_recipe import ReidRecipe
@@ -170,11 +170,7 @@ class ReidTask:
             folder,
             kind="reid",
             preprocessing=model.preprocessing,
-            name=self.recipe.name,
-            trained_on=f"{self.dataset.name}, split {self.recipe.data.train_split}",
-            licence=self.dataset.licence,
-            metrics={f"{self.recipe.evaluation.selection_split}_{key}": value for key, value in figures.items()},
-            about=self.recipe.about,
+            **described(self.recipe, self.dataset, self.recipe.data.train_split, figures),
         )
 
     def state(self) -> dict[str, Tensor]:
@@ -187,11 +183,9 @@ class ReidTask:
         Raises:
             CheckpointError: the run was begun on other pictures or people.
         """
-        if not torch.equal(state["data"], self._data_mark):
-            raise CheckpointError(
-                f"the run was begun on other pictures or people than the split {self.recipe.data.train_split!r} of "
-                f"{self.dataset.root}; give the same data to go on, or another folder with --out"
-            )
+        refuse_other_data(
+            state["data"], self._data_mark, self.dataset, self.recipe.data.train_split, "pictures or people"
+        )
         self.centers = state["centers"].clone()
 
     def _decoded(self, split: Split, progress: Callable[[int, int], None] | None) -> np.ndarray:

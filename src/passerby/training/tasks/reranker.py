@@ -39,7 +39,7 @@ from passerby.models.restore import restore_dual_encoder, save_dual_encoder
 from passerby.models.sources import is_clip_folder, locate
 from passerby.training.first_stage import FirstStage, first_stage
 from passerby.training.precision import choose_precision
-from passerby.training.tasks.base import Selection
+from passerby.training.tasks.base import Selection, described, refuse_other_data
 from passerby.training.tasks.pair_data import Prepared, data_mark, prepare
 from passerby.training.tasks.reranker_recipe import RerankerRecipe
 
@@ -172,8 +172,12 @@ class RerankerTask:
     ) -> dict[str, Tensor]:
         """Each sentence's own picture among its negatives; nothing is left to chance here."""
         del generator
-        sentences = [(words.to(device).float(), mask.to(device)) for words, mask in batch.sentences]
-        logits = model(batch.tokens.to(device).float(), sentences, batch.places.to(device))  # (B, 1 + M)
+        sentences = [
+            (words.to(device, non_blocking=True).float(), mask.to(device, non_blocking=True))
+            for words, mask in batch.sentences
+        ]
+        tokens, places = (one.to(device, non_blocking=True) for one in (batch.tokens, batch.places))
+        logits = model(tokens.float(), sentences, places)  # (B, 1 + M)
         return {"matching": matching_loss(logits[:, 0], logits[:, 1:])}
 
     def validate(self, model: nn.Module) -> Selection | None:
@@ -193,11 +197,7 @@ class RerankerTask:
                 self.first,
                 self.tokenizer,
                 folder,
-                name=self.recipe.name,
-                trained_on=f"{self.dataset.name}, split {self.recipe.data.train_split}",
-                licence=self.dataset.licence,
-                metrics={f"{self.recipe.evaluation.selection_split}_{key}": value for key, value in figures.items()},
-                about=self.recipe.about,
+                **described(self.recipe, self.dataset, self.recipe.data.train_split, figures),
             )
         finally:
             self.first.reranker = None
@@ -212,11 +212,7 @@ class RerankerTask:
         Raises:
             CheckpointError: it was begun on other pictures or captions, or on another first stage.
         """
-        if not torch.equal(state["data"], self._data_mark):
-            raise CheckpointError(
-                f"the run was begun on other pictures or captions than the split {self.recipe.data.train_split!r} of "
-                f"{self.dataset.root}; give the same data to go on, or another folder with --out"
-            )
+        refuse_other_data(state["data"], self._data_mark, self.dataset, self.recipe.data.train_split)
         if not torch.equal(state["first"], _mark(self.fingerprint)):
             raise CheckpointError(
                 f"{self.recipe.start.checkpoint} is another model than the run was begun on; put it back to go on, or "
