@@ -30,7 +30,7 @@ def draw_hard_negatives(
         logits: the first stage's, so that what it confuses is drawn more often.
         query_ids: identity of each query.
         candidate_ids: identity of each candidate.
-        count: M at most; fewer where a query has fewer candidates of other identities.
+        count: M at most; fewer for all where some query has fewer candidates of other identities.
         generator: of the random numbers, on the device of the logits.
 
     Shape:

@@ -46,12 +46,13 @@ def shown(pixels: Tensor, draws: Tensor, config: AugmentationConfig) -> Tensor:
     columns = torch.arange(width)[None].expand(len(pixels), width)
     columns = torch.where(mirrored, width - 1 - columns, columns) + (right * width).round().long()
     columns = columns.clamp(0, width - 1)  # (B, W)
-    batch = torch.arange(len(pixels))[:, None, None].to(pixels.device)
-    moved = pixels[batch, rows[:, :, None].to(pixels.device), columns[:, None, :].to(pixels.device)]
+    batch = torch.arange(len(pixels), device=pixels.device)[:, None, None]
+    rows, columns = (places.to(pixels.device, non_blocking=True) for places in (rows, columns))
+    moved = pixels[batch, rows[:, :, None], columns[:, None, :]]
     images = moved.permute(0, 3, 1, 2).float().div_(255)  # (B, 3, H, W)
     brightness = 1 + config.colour * (2 * draws[:, 3:4] - 1)
     tint = 1 + config.colour / 2 * (2 * draws[:, 4:7] - 1)
-    images = (images * (brightness * tint)[:, :, None, None].to(images.device)).clamp_(0, 1)
+    images = (images * (brightness * tint)[:, :, None, None].to(images.device, non_blocking=True)).clamp_(0, 1)
     return images if config.erase == 0 else _erased(images, draws[:, 7:], config)
 
 
@@ -65,4 +66,4 @@ def _erased(images: Tensor, draws: Tensor, config: AugmentationConfig) -> Tensor
     inside_y = (y >= top[:, None]) & (y < (top + tall)[:, None])  # (B, H)
     inside_x = (x >= left[:, None]) & (x < (left + wide)[:, None])  # (B, W)
     inside = inside_y[:, :, None] & inside_x[:, None, :] & (draws[:, 4] < config.erase)[:, None, None]
-    return torch.where(inside[:, None].to(images.device), erase_colour(images, config), images)
+    return torch.where(inside[:, None].to(images.device, non_blocking=True), erase_colour(images, config), images)

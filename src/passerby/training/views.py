@@ -66,7 +66,7 @@ def strong_views(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _column(values: Tensor, like: Tensor) -> Tensor:
-    return values[:, None, None, None].to(like.device)
+    return values[:, None, None, None].to(like.device, non_blocking=True)
 
 
 def _moved(images: Tensor, angle: Tensor, area: Tensor, mirrored: Tensor, generator: torch.Generator) -> Tensor:
@@ -84,7 +84,7 @@ def _moved(images: Tensor, angle: Tensor, area: Tensor, mirrored: Tensor, genera
         ],
         dim=1,
     )  # (B, 2, 3)
-    grid = torch.nn.functional.affine_grid(theta.to(images), list(images.shape), align_corners=False)
+    grid = torch.nn.functional.affine_grid(theta.to(images, non_blocking=True), list(images.shape), align_corners=False)
     return torch.nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
@@ -101,7 +101,8 @@ def _recoloured(images: Tensor, strength: Tensor, generator: torch.Generator) ->
 
 def _luma(images: Tensor) -> Tensor:
     """(B, 3, H, W) -> (B, 1, H, W)."""
-    return (images * images.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+    red, green, blue = images.split(1, dim=1)
+    return _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
 
 
 def _greyed(images: Tensor, chosen: Tensor) -> Tensor:
@@ -119,7 +120,7 @@ def _erased(images: Tensor, chosen: Tensor, generator: torch.Generator) -> Tenso
     y, x = torch.arange(height)[None, :, None], torch.arange(width)[None, None, :]
     inside = (y >= top[:, None, None]) & (y < (top + tall)[:, None, None])
     inside = inside & (x >= left[:, None, None]) & (x < (left + wide)[:, None, None]) & chosen[:, None, None]
-    return images.masked_fill(inside[:, None].to(images.device), 0.0)
+    return images.masked_fill(inside[:, None].to(images.device, non_blocking=True), 0.0)
 
 
 def _blurred(images: Tensor) -> Tensor:

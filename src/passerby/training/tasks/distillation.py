@@ -117,7 +117,8 @@ class DistillationTask(DualEncoderTask):
         ids = [group.to(device, non_blocking=True) for group in pairs.token_ids]
         persons = pairs.persons.to(device, non_blocking=True)
         images, grouped, scale = model(normalise(pixels, self.preprocessing), ids)
-        narrations = grouped[pairs.place.to(device)].chunk(self.recipe.data.captions)  # K of (B, D)
+        place = pairs.place.to(device, non_blocking=True)
+        narrations = grouped[place].chunk(self.recipe.data.captions)  # K of (B, D)
         all_images, all_persons = gather_with_gradient(images), gather_with_gradient(persons)
         everywhere = [gather_with_gradient(narration) for narration in narrations]
         if self.recipe.data.sampler == "neighbours":
@@ -132,8 +133,9 @@ class DistillationTask(DualEncoderTask):
             losses["contrastive"] = objective.own * torch.stack(across).mean()
         if batch.images is None or batch.texts is None:
             return losses
-        teacher_images = unit_rows(batch.images.to(device))
-        teacher_texts = unit_rows(batch.texts.to(device)).chunk(self.recipe.data.captions)
+        teacher_images = unit_rows(batch.images.to(device, non_blocking=True))
+        all_taught = unit_rows(batch.texts.to(device, non_blocking=True))  # (K * B, E)
+        teacher_texts = all_taught.chunk(self.recipe.data.captions)
         lessons = [
             self._lessons((images, own), (all_images, gathered), (teacher_images, taught), persons, scale)
             for own, gathered, taught in zip(narrations, everywhere, teacher_texts, strict=True)
