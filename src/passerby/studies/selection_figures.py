@@ -125,6 +125,7 @@ def curves_figure(cells: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
     except ImportError as error:
         raise MissingExtraError("matplotlib", "viz", "the figures of the study") from error
     figure = Figure(figsize=(7.2, 3.8), dpi=144, facecolor="white", layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.1, w_pad=0.1)  # type: ignore[union-attr]  # inches; the page has rounded corners
     FigureCanvasAgg(figure)
     axis = figure.add_subplot()
     for index, (name, found) in enumerate(cells.items()):
@@ -136,6 +137,7 @@ def curves_figure(cells: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
         values = [[one["r1"] for one in seeds] for seeds in points]
         axis.plot(epochs, [over_seeds(one).mean for one in values], "o-", color=tone, linewidth=1.4, label=name)
         axis.fill_between(epochs, list(map(min, values)), list(map(max, values)), color=tone, alpha=0.15, linewidth=0)
+    axis.xaxis.get_major_locator().set_params(integer=True)  # there is no validation after half of an epoch
     axis.set_xlabel("epochs", color=_FAINT)
     axis.set_title("R@1 on the validation split, per cent; bands hold all seeds", loc="left", color=_INK, fontsize=9)
     if axis.lines:

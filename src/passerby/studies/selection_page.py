@@ -143,7 +143,9 @@ def _from(variant: Mapping[str, Any]) -> list[str]:
 
 def _bounds(bounds: Sequence[float | None], form: str = ".1f") -> str:
     low, high = bounds
-    return "" if low is None or high is None else _signed(f"{low:{form}} to {high:{form}}")
+    if low is None or high is None:
+        return ""
+    return _signed(f"{low:{form}}\N{NO-BREAK SPACE}to {high:{form}}")  # on a narrow page two lines, not three
 
 
 def _signed(number: str) -> str:
