@@ -51,6 +51,18 @@ def test_wrong_overrides(override, message):
         load_recipe("street", [override])
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("objectives.tal.marginn=0.2", r"objectives\.tal\.marginn: no such key; known here: .*Did you mean 'margin'"),
+        ("consensus={everry: 2}", r"consensus\.everry: no such key; known here: .*Did you mean 'every'"),
+    ],
+)
+def test_sections_that_may_be_null_name_their_keys_too(override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_recipe("itself", [override])
+
+
 def test_unknown_recipe_names_the_nearest():
     with pytest.raises(ConfigError, match=r"no recipe is called 'stret'.*Did you mean 'street'"):
         load_recipe("stret")

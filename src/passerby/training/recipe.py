@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -198,7 +198,9 @@ def _known_keys(path: list[str], family: type[Recipe]) -> list[str]:
     node: type[BaseModel] = family
     for part in path:
         annotation = node.model_fields[part].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        choices = [annotation, *get_args(annotation)]  # a section that may be null is one of two choices
+        sections = [one for one in choices if isinstance(one, type) and issubclass(one, BaseModel)]
+        if not sections:
             return []
-        node = annotation
+        node = sections[0]
     return list(node.model_fields)
