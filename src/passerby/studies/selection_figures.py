@@ -137,7 +137,7 @@ def curves_figure(cells: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
         values = [[one["r1"] for one in seeds] for seeds in points]
         axis.plot(epochs, [over_seeds(one).mean for one in values], "o-", color=tone, linewidth=1.4, label=name)
         axis.fill_between(epochs, list(map(min, values)), list(map(max, values)), color=tone, alpha=0.15, linewidth=0)
-    axis.xaxis.get_major_locator().set_params(integer=True)  # there is no validation after half of an epoch
+    axis.locator_params(axis="x", integer=True)  # there is no validation after half of an epoch
     axis.set_xlabel("epochs", color=_FAINT)
     axis.set_title("R@1 on the validation split, per cent; bands hold all seeds", loc="left", color=_INK, fontsize=9)
     if axis.lines:
