@@ -10,9 +10,10 @@ import sys
 import time
 
 import pytest
+import typer
 
 from passerby import __version__
-from passerby.cli import app
+from passerby.cli import app, lazy, study
 
 
 def run(*arguments, **options):
@@ -57,6 +58,14 @@ def test_help_is_fast_because_it_imports_little(name):
     assert int(count) < (_MODULES if name else 200)
 
 
+def test_groups_know_their_members_by_name():
+    for application in (app._application, study.command):
+        group = typer.main.get_command(application)
+        assert isinstance(group, lazy.LazyGroup)
+        assert group.list_commands(None) == list(group.members)
+        assert group.get_command(None, "--fnord") is None
+
+
 def test_version(capsys):
     assert call(capsys, "--version") == (0, f"passerby {__version__}\n", "")
 
@@ -91,7 +100,7 @@ def test_failures_are_one_line_and_one(tmp_path):
 
 
 def test_defects_show_their_traceback(monkeypatch):
-    monkeypatch.setattr(app, "import_module", lambda name: 1 / 0)
+    monkeypatch.setattr(lazy, "import_module", lambda name: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         app.main(["search"])
 
@@ -99,9 +108,9 @@ def test_defects_show_their_traceback(monkeypatch):
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_an_interrupt_is_130_without_a_traceback():
     code = (
-        "import sys, time, types\nfrom passerby.cli import app\n"
+        "import sys, time, types\nfrom passerby.cli import app, lazy\n"
         "def search():\n    print('in', flush=True)\n    time.sleep(60)\n"
-        "app.import_module = lambda name: types.SimpleNamespace(search=search)\n"
+        "lazy.import_module = lambda name: types.SimpleNamespace(search=search)\n"
         "app.main(['search'])"
     )
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

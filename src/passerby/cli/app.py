@@ -11,14 +11,14 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib import import_module
-from typing import Annotated, Any, NoReturn
+from types import MappingProxyType
+from typing import Annotated, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from passerby import __version__
-from passerby.errors import PasserbyError, nearest
+from passerby.cli.lazy import PLAIN, LazyGroup
+from passerby.errors import PasserbyError
 
 #: Name of each command, which is also its module, to the line that help shows.
 COMMANDS = {
@@ -40,41 +40,14 @@ COMMANDS = {
 _FAILED, _INTERRUPTED = 1, 130
 
 
-class LazyGroup(TyperGroup):
-    """A group whose commands live in modules that are imported when they are called."""
+class CommandGroup(LazyGroup):
+    """The commands of `passerby`."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Names in the order of a user's way, not of the alphabet."""
-        del ctx
-        return list(COMMANDS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Import the command's module: its Typer application `command`, or the function named like it."""
-        if cmd_name.startswith("-"):
-            return None
-        if cmd_name not in COMMANDS:
-            ctx.fail(f"there is no command {cmd_name!r}.{nearest(cmd_name, COMMANDS)}")
-        module = import_module(f"passerby.cli.{cmd_name}")
-        application = getattr(module, "command", None)
-        if application is None:
-            application = typer.Typer(**_PLAIN)
-            application.command(name=cmd_name)(getattr(module, cmd_name))
-        application.rich_markup_mode = None
-        command = typer.main.get_command(application)
-        command.name = cmd_name
-        return command
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """List the commands out of the table above, importing none."""
-        del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+    members = MappingProxyType(COMMANDS)
 
 
-# Help without markup needs no rich, which would cost a third of the time that help may take.
-_PLAIN: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
 _application = typer.Typer(
-    cls=LazyGroup, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]}, **_PLAIN
+    cls=CommandGroup, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]}, **PLAIN
 )
 
 

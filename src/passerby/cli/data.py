@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from passerby.cli.lazy import PLAIN
 from passerby.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
     from passerby.data.checking import Checkup
     from passerby.data.findings import Finding
 
-command = typer.Typer(
-    help="Check a data set, look at it, or split it by identity.", no_args_is_help=True, add_completion=False
-)
+command = typer.Typer(help="Check a data set, look at it, or split it by identity.", no_args_is_help=True, **PLAIN)
 
 _Name = Annotated[str, typer.Argument(help="Name of the data set, such as rstpreid, csv or folders.")]
 _Root = Annotated[Path, typer.Argument(help="Its folder, or the file that lists it.")]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from passerby.cli.lazy import PLAIN
 from passerby.cli.terminal import counting, printable
 from passerby.errors import ConfigError, GalleryError
 
@@ -18,8 +19,7 @@ command = typer.Typer(
     name="gallery",
     help="Show, list, delete, check, copy or speed up what a gallery holds.",
     no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
+    **PLAIN,
 )
 
 _ADDRESS = typer.Argument(metavar="GALLERY", help="The gallery's folder, or http://HOST:6333/NAME.")

@@ -5,13 +5,11 @@ A sub-command lives in ``study_NAME.py`` as a function called NAME and is import
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from types import MappingProxyType
 
 import typer
-from typer.core import TyperGroup
 
-from passerby.errors import nearest
+from passerby.cli.lazy import PLAIN, LazyGroup
 
 #: Name of each study to the line that help shows.
 STUDIES = {
@@ -22,38 +20,16 @@ STUDIES = {
     "selection": "ITSELF: schedules, selectors and backbones against its rivals, and where models look.",
 }
 
-_PLAIN: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
+
+class StudyGroup(LazyGroup):
+    """The studies of `passerby study`."""
+
+    members = MappingProxyType(STUDIES)
+    module = "passerby.cli.study_NAME"
+    noun = "study"
 
 
-class StudyGroup(TyperGroup):
-    """A group whose commands live in modules that are imported when they are called."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Names in the order of the table above."""
-        del ctx
-        return list(STUDIES)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Import the study's module and make a command of the function named like it."""
-        if cmd_name not in STUDIES:
-            if cmd_name.startswith("-"):
-                return None
-            ctx.fail(f"there is no study {cmd_name!r}.{nearest(cmd_name, STUDIES)}")
-        module = import_module(f"passerby.cli.study_{cmd_name}")
-        application = typer.Typer(**_PLAIN)
-        application.command(name=cmd_name)(getattr(module, cmd_name))
-        command = typer.main.get_command(application)
-        command.name = cmd_name
-        return command
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """List the studies out of the table above, importing none."""
-        del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl(list(STUDIES.items()))
-
-
-command = typer.Typer(cls=StudyGroup, no_args_is_help=True, **_PLAIN)
+command = typer.Typer(cls=StudyGroup, no_args_is_help=True, **PLAIN)
 
 
 @command.callback()

@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from passerby.cli.lazy import PLAIN
 from passerby.errors import ConfigError
 
 #: In the help; the layouts themselves would import what draws. A test compares.
@@ -25,9 +26,7 @@ LAYOUT_NAMES = (
 #: Readers of layouts with sentences, people and the three splits that the recipe `street` needs.
 TRAINABLE = ("rstpreid", "cuhk-pedes")
 
-command = typer.Typer(
-    help="Make the synthetic street, or draw a sheet of its people.", no_args_is_help=True, add_completion=False
-)
+command = typer.Typer(help="Make the synthetic street, or draw a sheet of its people.", no_args_is_help=True, **PLAIN)
 
 
 @command.command()
