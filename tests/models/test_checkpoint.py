@@ -30,7 +30,16 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path):
 def test_the_card_tells_what_it_is(tmp_path):
     save_tiny(tmp_path / "c", metrics={"r1": 71.25}, trained_on="a | b", about="Knows drawn people only.")
     card = (tmp_path / "c" / "README.md").read_text()
-    for words in ("# tiny", "Knows drawn people only.", "`stripe_conv`", "71.25", "Apache-2.0", "a \\| b", "32 x 16"):
+    for words in (
+        "# tiny",
+        "Knows drawn people only.",
+        "`stripe_conv`",
+        "71.25",
+        "identifies nobody",
+        "Apache-2.0",
+        "a \\| b",
+        "32 x 16",
+    ):
         assert words in card
     save_tiny(tmp_path / "d", metrics={"my_val_map": 80.1002, "val_loss": 1.25}, licence="own terms: ask")
     other = (tmp_path / "d" / "README.md").read_text()

@@ -13,6 +13,12 @@ _HUB_LICENCES = frozenset({"apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0", "cc
 #: Shares among the figures, as tables call them; they are per cent.
 _SHARES = {"r1": "R@1", "r5": "R@5", "r10": "R@10", "map": "mAP", "minp": "mINP"}
 
+_LIMITS = (
+    "A hit is a picture that looks like the words or the picture asked with: it identifies nobody and proves nothing, "
+    "and a person must decide. How the model does on people of different skin tone, age, build or dress has not been "
+    "measured. passerby's page on responsible use (docs/responsible-use.md) says more."
+)
+
 
 def model_card(config: Mapping[str, Any], parameters: int) -> str:
     """Write the card of a checkpoint as Markdown.
@@ -36,7 +42,7 @@ def model_card(config: Mapping[str, Any], parameters: int) -> str:
             "## What it reached",
             _table(("figure", "value"), [_figure(name, value) for name, value in config["metrics"].items()]),
         ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, "## Before it searches for people", _LIMITS]) + "\n"
 
 
 def _facts(config: Mapping[str, Any], kind: Kind, parameters: int) -> list[tuple[str, str]]:
