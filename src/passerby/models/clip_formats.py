@@ -19,11 +19,10 @@ from torch import Tensor
 
 from passerby.errors import CheckpointError
 from passerby.models.clip_timm import TRUNK_NAMES, trunk_options, with_text_bias
-from passerby.models.preprocessing import Preprocessing
+from passerby.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
 from passerby.models.sources import OPEN_CLIP_CONFIG
 from passerby.models.weight_files import read_weights
 
-_MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _EPSILON = 1e-5
 _BICUBIC = 3  # Pillow's number, which transformers writes
 
@@ -236,7 +235,7 @@ def _refuse_unknown(folder: Path, name: str, section: Mapping[str, Any], known: 
 
 
 def _preprocessing(size: Any, mean: Any, std: Any, interpolation: str) -> Preprocessing:
-    values = {"image_size": size, "mean": mean or _MEAN, "std": std or _STD, "interpolation": interpolation}
+    values = {"image_size": size, "mean": mean or CLIP_MEAN, "std": std or CLIP_STD, "interpolation": interpolation}
     return Preprocessing.from_dict(values)
 
 

@@ -16,10 +16,9 @@ from torch import Tensor
 
 from passerby.errors import CheckpointError
 from passerby.models.clip_formats import ClipParts, translate_openai
-from passerby.models.preprocessing import Preprocessing
+from passerby.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
 from passerby.nn.position_grid import patch_grid
 
-_MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _HEAD = 64
 _NEEDED = ("visual.conv1.weight", "visual.positional_embedding", "visual.proj", "token_embedding.weight",
            "positional_embedding", "text_projection")  # fmt: skip
@@ -76,7 +75,7 @@ def clip_of_state(
         "end_id": None,
     }
     tensors = translate_openai({name: value for name, value in state.items() if _of_clip(name)})
-    preprocessing = Preprocessing(size, _MEAN, _STD, "bilinear")
+    preprocessing = Preprocessing(size, CLIP_MEAN, CLIP_STD, "bilinear")
     return ClipParts(image, text, int(state["text_projection"].shape[1]), preprocessing, tensors)
 
 

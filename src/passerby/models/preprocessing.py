@@ -12,6 +12,8 @@ from typing import Any
 
 from passerby.errors import ConfigError
 
+#: What OpenAI's CLIPs, and nearly all that came after them, were trained with.
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _INTERPOLATIONS = ("bilinear", "bicubic")
 _KEYS = ("image_size", "mean", "std", "interpolation")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from passerby.errors import ConfigError
+from passerby.nn.transformer import check_heads
 
 
 class CrossAttention(nn.Module):
@@ -30,8 +30,7 @@ class CrossAttention(nn.Module):
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
-        if heads < 1 or channels % heads:
-            raise ConfigError(f"{channels} channels cannot be cut into {heads} heads; choose a divisor")
+        check_heads(channels, heads)
         self.heads = heads
         self.query = nn.Linear(channels, channels)
         self.key_value = nn.Linear(channels, 2 * channels)
@@ -66,8 +65,7 @@ class CrossMatch(nn.Module):
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
-        if heads < 1 or channels % heads:
-            raise ConfigError(f"{channels} channels cannot be cut into {heads} heads; choose a divisor")
+        check_heads(channels, heads)
         self.heads = heads
         self.norm_words, self.norm_tokens = nn.LayerNorm(channels), nn.LayerNorm(channels)
         self.key_value = nn.Linear(channels, 2 * channels)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from passerby.errors import ConfigError
+from passerby.nn.transformer import check_heads
 
 #: Tokens along a side of a block, (fewest, most): of sentences, and of each side of a grid.
 _BLOCK_OF_WORDS, _BLOCK_OF_GRID = (32, 128), (8, 16)
@@ -211,8 +212,7 @@ class SparseAttention(nn.Module):
         grid: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
-        if heads < 1 or channels % heads:
-            raise ConfigError(f"{channels} channels cannot be cut into {heads} heads; choose a divisor")
+        check_heads(channels, heads)
         if min(reach) < 0 or global_tokens < 0:
             raise ConfigError(
                 f"sparse attention with reach {reach} and {global_tokens} global tokens; expected 0 or more"

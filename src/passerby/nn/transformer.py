@@ -52,6 +52,16 @@ class _QuickGELU(torch.autograd.Function):
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType({"gelu": nn.GELU, "quick_gelu": QuickGELU})
 
 
+def check_heads(channels: int, heads: int) -> None:
+    """Refuse heads that would not be equally wide.
+
+    Raises:
+        ConfigError: the heads do not divide the channels.
+    """
+    if heads < 1 or channels % heads:
+        raise ConfigError(f"{channels} channels cannot be cut into {heads} heads; choose a divisor")
+
+
 class SelfAttention(nn.Module):
     """Multi-head self-attention.
 
@@ -68,8 +78,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
-        if heads < 1 or channels % heads:
-            raise ConfigError(f"{channels} channels cannot be cut into {heads} heads; choose a divisor")
+        check_heads(channels, heads)
         self.heads = heads
         #: Share of attention weights dropped in training; set from outside by whoever trains with it.
         self.dropout = 0.0

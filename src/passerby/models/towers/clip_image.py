@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from passerby.errors import CheckpointError, ConfigError
+from passerby.models.preprocessing import CLIP_MEAN, CLIP_STD
 from passerby.models.sources import source_folder
 from passerby.models.towers.base import ImageTower, Preprocessing
 from passerby.models.towers.registry import register_image_tower
@@ -69,8 +70,8 @@ class ClipImage(ImageTower):
         self.grid = patch_grid((height, width), patch, stride or patch)
         self.preprocessing = Preprocessing(
             image_size=(height, width),
-            mean=(0.48145466, 0.4578275, 0.40821073),
-            std=(0.26862954, 0.26130258, 0.27577711),
+            mean=CLIP_MEAN,
+            std=CLIP_STD,
             interpolation="bicubic",
         )
         self.width = channels
