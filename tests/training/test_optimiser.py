@@ -71,12 +71,13 @@ def test_everything_else_moves_as_adamw_does():
 
 def test_only_matrices_that_are_no_embeddings_are_made_orthogonal():
     model = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 3), nn.Conv1d(3, 2, 3))
-    options = OptimisationConfig(optimiser="muon", learning_rate=0.1, matrix_rate=2.0)
+    options = OptimisationConfig(optimiser="muon", learning_rate=0.1, matrix_rate=2.0, matrix_momentum=0.7)
     built = build_optimiser([{"params": list(model.parameters()), "rate": 0.5}], options, embedding_tables(model))
     kinds = {group["matrices"]: group for group in built.param_groups}
     assert {tuple(one.shape) for one in kinds[True]["params"]} == {(3, 4), (2, 3, 3)}
     assert {tuple(one.shape) for one in kinds[False]["params"]} == {(5, 4), (3,), (2,)}
     assert kinds[True]["base_lr"] == pytest.approx(0.1)
+    assert {group["momentum"] for group in built.param_groups} == {0.7}
     assert kinds[False]["base_lr"] == pytest.approx(0.05)
 
 

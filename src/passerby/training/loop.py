@@ -281,8 +281,9 @@ class _Run:
             generator = torch.Generator().manual_seed(seed)
             last = part == len(batches) - 1
             kernel = attention_kernel(self.accelerator.mixed_precision, self.accelerator.device)
-            with self.accelerator.autocast(), _sync(self.accelerator, self.model, last), kernel:
-                losses = self.task.losses(self.model, batch, generator, self.accelerator.device)
+            with _sync(self.accelerator, self.model, last), kernel:
+                with self.accelerator.autocast():  # not the way back, which follows the formats of the way there
+                    losses = self.task.losses(self.model, batch, generator, self.accelerator.device)
                 self.accelerator.backward(sum(losses.values()) / len(batches))  # type: ignore[arg-type]
             for name, value in losses.items():
                 total[name] = total.get(name, 0) + value.detach() / len(batches)

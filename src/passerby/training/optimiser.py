@@ -36,7 +36,7 @@ def build_optimiser(
         return torch.optim.AdamW(rated, lr=rate, weight_decay=decay)
     tables = {id(table) for table in embeddings}
     split = [part for group in rated for part in _by_kind(group, tables, options.matrix_rate)]
-    return Muon(split, lr=rate, weight_decay=decay)
+    return Muon(split, lr=rate, weight_decay=decay, momentum=options.matrix_momentum)
 
 
 def embedding_tables(model: nn.Module) -> list[torch.Tensor]:

@@ -62,6 +62,8 @@ class OptimisationConfig(Section):
     (matrices by orthogonal momentum, the rest by AdamW), which learns from scratch in half the samples."""
     matrix_rate: Annotated[float, Field(gt=0)] = 20.0
     """Factor of the learning rate for the matrices under Muon."""
+    matrix_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    """Momentum of the matrices under Muon; a run of a few hundred steps wants less than a long one."""
     schedule: str = "cosine"
     """A name of `passerby.training.schedule.SCHEDULES`, or "plateau": constant, times `decay` after each `patience`
     validations in a row without a better one."""
