@@ -112,6 +112,19 @@ def test_flip_and_pooled_queries_and_branches_are_stamped(run, monkeypatch):
     assert "multi-query" in plain["model"]["protocol"]["text"]
 
 
+def test_the_best_mixture_stands_beside_the_honest_row_and_says_that_it_is_no_result(run, monkeypatch):
+    monkeypatch.setattr(Stub, "branches", {"global": (0, 4), "local": (4, 8)})
+    honest = json.loads(run("--json", "--selected-on", "val").stdout)
+    both = json.loads(run("--json", "--selected-on", "val", "--mixture-oracle").stdout)
+    assert list(both) == ["model", "global", "local", "mixture_oracle", "chance", "sheets"]
+    assert both["model"] == honest["model"]
+    assert "not a result" in both["mixture_oracle"]["name"]
+    assert both["mixture_oracle"]["protocol"]["selection_split"] == "test"
+    shown = " ".join(run("--mixture-oracle").stdout.split())
+    assert "the split that is reported: not a result; the model's own row is the one to report" in shown
+    assert "not a result" in run("--mixture-oracle", "--markdown").stdout
+
+
 def test_re_ranked_rows_stand_beside_the_plain_one_and_say_their_mode(run):
     words = ("--protocol", "image-to-image", "--rerank", "k-reciprocal:k1=4,k2=2", "--rerank", "aqe:k=3,mode=gallery")
     shown = " ".join(run(*words).stdout.split())
@@ -145,6 +158,8 @@ def test_rows_for_papers(run, option, start):
         (("--protocol", "image-to-image", "--colour-baseline"), ConfigError, "reads words"),
         (("--sheets", "/dev/null/x"), DataError, "cannot be written"),
         (("--rerank", "k-reciprocl"), ConfigError, "Did you mean 'k-reciprocal'"),
+        (("--mixture-oracle", "--split", "test-*"), ConfigError, "chooses a weight on one split, and test-* names 3"),
+        (("--mixture-oracle",), ConfigError, "the vectors of stub hold no branches"),
         (("--rerank", "aqe:k=0"), ConfigError, "k = 0; expected at least 1"),
     ],
 )

@@ -163,6 +163,42 @@ def test_schedules_go_by_the_moment_and_tests_by_the_ratio():
     assert model.local_dim == 32
 
 
+@pytest.mark.parametrize("text", ["clip", "transformer"])
+@pytest.mark.parametrize(
+    "local",
+    [{"discard_among": "row", "discard": 0.5}, {"discard_among": "nonzero", "discard": 0.5}, {"diversity": 0.5}],
+)
+def test_later_options_choose_other_tokens_whatever_the_padding(local, text):
+    plain, other = tiny_itself(text=text), tiny_itself(local=local, text=text)
+    generator = torch.Generator().manual_seed(3)
+    images = torch.randn(8, 3, 48, 24, generator=generator)
+    ids = torch.randint(3, 50, (8, 12), generator=generator)
+    ids[:, 0], ids[:, -1] = 50, 59
+    if local.get("discard_among") != "nonzero":  # attention to pictures has no zeros
+        assert _sets(plain.select_patches(images, 0.4)) != _sets(other.select_patches(images, 0.4))
+    assert _sets(plain.select_words(ids, 0.3)) != _sets(other.select_words(ids, 0.3))
+    padded = torch.nn.functional.pad(ids, (0, 4))
+    assert _sets(other.select_words(padded, 0.3)) == _sets(other.select_words(ids, 0.3))
+    assert other.select_patches(images, 0.4).places.shape == plain.select_patches(images, 0.4).places.shape
+    assert build_itself(other.config).config == other.config
+
+
+def _sets(selected):
+    return [set(row[taken].tolist()) for row, taken in zip(selected.places, selected.taken, strict=True)]
+
+
+def test_later_options_leave_what_was_saved_without_them_as_it_is():
+    first = {
+        "dim": 32, "selector": "mars", "layers": [], "discard": 0.25, "normalisation": "l1", "ratio": 0.4,
+        "schedule": "none", "start": 0.65, "end": 0.5, "until_epochs": 10.0, "pooling": "max", "norm": "batch",
+        "mix": 0.5, "compat": [], "compact": None,
+    }  # fmt: skip
+    assert tiny_itself().config["local"] == first, "another mapping would be another fingerprint"
+    assert tiny_itself(local={"diversity": 0.0, "discard_among": "map"}).config["local"] == first
+    assert tiny_itself(local={"diversity": 0.25}).config["local"] == {**first, "diversity": 0.25}
+    assert LocalOptions.from_dict(first) == LocalOptions(dim=32)
+
+
 def test_tokens_for_losses_on_tokens():
     model = tiny_itself()
     ids = torch.tensor([[50, 3, 59], [50, 4, 59]])
@@ -230,6 +266,10 @@ def test_vision_transformers_of_timm(source):
         ({"selectr": "A"}, "Did you mean 'selector'"),
         ({"layers": [1, 7]}, "layers 0 to 3"),
         ({"pooling": "median"}, "local.pooling"),
+        ({"discard_among": "columns"}, "nothing is discarded among 'columns'; known: map, row, nonzero"),
+        ({"discard_amongst": "row"}, "Did you mean 'discard_among'"),
+        ({"diversity": 1}, "local.diversity is 1; expected a weight from 0 to below 1"),
+        ({"diversity": 0.1, "compat": ["padded_statistics"]}, "the release knows no diversity"),
     ],
 )
 def test_options_that_are_refused(local, message):

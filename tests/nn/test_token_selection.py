@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from passerby.errors import ConfigError
 from passerby.nn.attention_rows import WatchedLayers, attention_rows, mean_attention
@@ -18,6 +19,7 @@ from passerby.nn.token_selection import (
     Selector,
     default_layers,
     gather_tokens,
+    select_diverse,
     select_tokens,
 )
 from passerby.nn.transformer import Stack
@@ -112,6 +114,123 @@ def test_discarding_changes_nothing_in_a_causal_map():
     torch.testing.assert_close(rollout_rows(maps, at, 0.25), rollout_rows(maps, at, 0.0), **CLOSE)
 
 
+class NothingRead(TorchDispatchMode):
+    """Refuses what makes a program wait for a number that is computed on a device, or for how many there are."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        assert name not in ("_local_scalar_dense", "nonzero", "masked_select"), name
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_guard_itself_notices():
+    for read in (lambda one: one.sum().item(), lambda one: bool(one.any()), lambda one: one.nonzero()):
+        with pytest.raises(AssertionError), NothingRead():
+            read(torch.ones(3))
+
+
+def naive_discard(one, share, among, own):
+    """One map, one entry at a time: groups of entries that are counted, and the smallest of each set to zero."""
+    kept, tokens = one.astype(np.float64).copy(), range(len(one))
+    entries = [(i, j) for i in tokens for j in tokens if own[i] and own[j]]
+    groups = [[place for place in entries if place[0] == i] for i in tokens]
+    if among == "nonzero":
+        groups = [[place for place in entries if one[place] > 0]]
+    for group in groups:
+        for place in sorted(group, key=lambda place: one[place])[: int(share * len(group))]:
+            if place != (0, 0):
+                kept[place] = 0
+    return kept
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("among", ["row", "nonzero"])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 0.7])
+def test_discarding_within_rows_or_among_what_is_not_zero_equals_a_loop(share, among, masked, causal):
+    torch.manual_seed(11)
+    own = torch.arange(7) < torch.tensor([7, 4, 1])[:, None] if masked else None
+    maps = mean_attention(torch.randn(3, 2, 7, 4), torch.randn(3, 2, 7, 4), None if causal else own, causal)
+    found = discard_smallest(maps, share, among, own)
+    counted = torch.ones(3, 7, dtype=torch.bool) if own is None else own
+    for one, kept, mine in zip(maps.numpy(), found.numpy(), counted.numpy(), strict=True):
+        np.testing.assert_allclose(kept, naive_discard(one, share, among, mine), atol=1e-7)
+    if among == "nonzero" and share == 0.25:
+        assert ((found == 0) & (maps > 0)).flatten(1).any(dim=1)[0], "in a causal map too something goes"
+
+
+def test_discarding_counts_no_padding_and_leaves_the_device_alone():
+    torch.manual_seed(12)
+    query, key = torch.randn(2, 2, 9, 4), torch.randn(2, 2, 9, 4)
+    at, own = torch.tensor([4, 3]), torch.arange(9) <= torch.tensor([4, 3])[:, None]
+    for among in ("row", "nonzero"):
+        cropped, whole = (
+            rollout_rows([mean_attention(query[:, :, :n], key[:, :, :n], causal=True)] * 2, at, 0.4, "l1", among, own_)
+            for n, own_ in ((5, own[:, :5]), (9, own))
+        )
+        torch.testing.assert_close(whole[:, :5], cropped, **CLOSE)
+        plain = rollout_rows([mean_attention(query, key, causal=True)] * 2, at, 0.0)
+        assert not torch.allclose(whole, plain, atol=1e-4), f"{among} discards in a causal map"
+        with NothingRead():
+            discard_smallest(torch.rand(2, 9, 9), 0.4, among, own)
+    full = [torch.rand(2, 6, 6).softmax(dim=-1)]
+    torch.testing.assert_close(
+        rollout_rows(full, at, 0.4, "l1", "nonzero"), rollout_rows(full, at, 0.4), **CLOSE
+    )  # one and the same where nothing is zero
+
+
+def naive_diverse(scores, eligible, count, tokens, weight):
+    """One row and one token at a time."""
+    results = []
+    for s, allowed, t in zip(scores.numpy(), eligible.numpy(), tokens.numpy().astype(np.float64), strict=True):
+        left, found = [i for i in range(len(s)) if allowed[i]], []
+        low, high = s[left].min(), s[left].max()
+        while left and len(found) < count:
+
+            def value(i, found=found, s=s, t=t, low=low, high=high):
+                likeness = [t[i] @ t[j] / np.linalg.norm(t[i]) / np.linalg.norm(t[j]) for j in found]
+                return (1 - weight) * (s[i] - low) / (high - low or 1) - weight * max(likeness, default=0)
+
+            found.append(max(left, key=value))
+            left.remove(found[-1])
+        results.append(found)
+    return results
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 0.9])
+def test_diverse_tokens_equal_a_loop(weight):
+    torch.manual_seed(13)
+    scores, tokens = torch.rand(6, 11) / 100, torch.randn(6, 11, 3)
+    eligible = torch.arange(11) < torch.tensor([11, 5, 2, 8, 11, 9])[:, None]
+    eligible[:, 0] = False
+    places, taken = select_diverse(scores, eligible, 6, tokens, weight)
+    assert [row[mine].tolist() for row, mine in zip(places, taken, strict=True)] == naive_diverse(
+        scores, eligible, 6, tokens, weight
+    )
+    assert all(len(set(row)) == 6 for row in places.tolist()), "no place comes twice, not even to fill up"
+    if weight == 0:
+        plain, _ = select_tokens(scores, eligible, 6)
+        assert places[eligible.sum(dim=1) > 5].tolist() == plain[eligible.sum(dim=1) > 5].tolist()
+
+
+def test_diversity_leaves_out_what_was_taken_already():
+    tokens = torch.tensor([[[1.0, 0.0], [1.0, 0.01], [0.0, 1.0]]], requires_grad=True)
+    scores, every = torch.tensor([[0.5, 0.45, 0.1]]), torch.ones(1, 3, dtype=torch.bool)
+    assert select_tokens(scores, every, 2)[0].tolist() == [[0, 1]]
+    assert select_diverse(scores, every, 2, tokens, 0.6)[0].tolist() == [[0, 2]]
+    assert Selector().pick(scores, every, 2, tokens)[0].tolist() == [[0, 1]]
+    assert Selector(diversity=0.6).pick(scores, every, 2, tokens)[0].tolist() == [[0, 2]]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert select_diverse(scores, every, 2, tokens, 0.6)[0].tolist() == [[0, 2]]
+    equal, nobody = torch.full((1, 3), 0.5), torch.zeros(1, 3, dtype=torch.bool)
+    assert select_diverse(equal, every, 2, tokens, 0.5)[1].all()
+    places, taken = select_diverse(scores, nobody, 9, tokens, 0.5)
+    assert sorted(places[0].tolist()) == [0, 1, 2]
+    assert not taken.any()
+    with NothingRead():
+        select_diverse(scores, every, 2, tokens, 0.5)
+
+
 def test_watched_layers_see_what_the_layers_compute():
     torch.manual_seed(3)
     stack = Stack(3, 8, 2).eval()
@@ -175,6 +294,9 @@ def test_layers_of_the_paper_and_in_proportion():
         ({"norm": "l2"}, "normalisation"),
         ({"discard": 1.0}, "selector.discard"),
         ({"discard": -0.1}, "selector.discard"),
+        ({"among": "rows"}, "Did you mean 'row'"),
+        ({"diversity": 1.0}, "selector.diversity is 1.0; expected a weight from 0 to below 1"),
+        ({"diversity": -0.2}, "selector.diversity"),
         ({"layers": (3, 1)}, "ascending"),
         ({"layers": (-1,)}, "from 0"),
         ({"name": "layer"}, "one layer"),
@@ -191,6 +313,8 @@ def test_other_wrong_input():
         rollout_rows([], torch.zeros(1, dtype=torch.int64))
     with pytest.raises(ConfigError, match="Did you mean 'softmax'"):
         residual_map(torch.rand(1, 2, 2), "soft-max")
+    with pytest.raises(ConfigError, match="Did you mean 'nonzero'"):
+        discard_smallest(torch.rand(1, 2, 2), 0.0, "nonzeros")
     with pytest.raises(ConfigError, match="no scores"):
         Selector("none").scores(WatchedLayers([], ()), 1, torch.zeros(1, dtype=torch.int64))
 

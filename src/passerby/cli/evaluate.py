@@ -68,6 +68,13 @@ _Sheets: TypeAlias = Annotated[
 _Grounding: TypeAlias = Annotated[
     bool, typer.Option("--grounding", help="Also report whether the model looks at what is described; needs masks.")
 ]
+_Oracle: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--mixture-oracle",
+        help="Also report the mixing weight of two branches that is best on this split itself, which is not a result.",
+    ),
+]
 _Seed: TypeAlias = Annotated[int, typer.Option(help="Of the bootstrap intervals and of drawn galleries.")]
 _Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the reports as JSON.")]
 _Markdown: TypeAlias = Annotated[bool, typer.Option("--markdown", help="Print the reports as a Markdown table.")]
@@ -90,6 +97,7 @@ def evaluate(
     colour_baseline: _Baseline = False,
     sheets: _Sheets = None,
     grounding: _Grounding = False,
+    mixture_oracle: _Oracle = False,
     seed: _Seed = 0,
     as_json: _Json = False,
     as_markdown: _Markdown = False,
@@ -97,6 +105,7 @@ def evaluate(
 ) -> None:
     """Evaluate a model on a split of a data set: R@K, mAP and mINP, with intervals and protocol."""
     from passerby.data.readers import open_dataset
+    from passerby.errors import ConfigError
     from passerby.evaluation import dot_product, evaluate_chance, find_protocol, mean_report, natural_protocol
     from passerby.evaluation.reranking import find_reranking
     from passerby.retriever import load
@@ -122,7 +131,11 @@ def evaluate(
     # Chance needs no model, and refuses a split with nothing to find before minutes are spent on encoding it.
     chance = [evaluate_chance(part, rules, dataset=dataset.name) for part, rules in judged]
     scoring, several = dot_product(device), len(parts) > 1
-    work = _Work(load(model), dataset, scoring, rerankings, flip, seed, colour_baseline, sheets, several)
+    if mixture_oracle and several:
+        raise ConfigError(f"--mixture-oracle chooses a weight on one split, and {split} names {len(parts)}; name one")
+    work = _Work(
+        load(model), dataset, scoring, rerankings, flip, seed, colour_baseline, mixture_oracle, sheets, several
+    )
     for part, rules in judged:
         work.judge(part, rules)
     reports: dict[str, Report] = {key: mean_report(found) for key, found in {**work.found, "chance": chance}.items()}
@@ -152,6 +165,7 @@ class _Work:
     flip: bool
     seed: int
     colour_baseline: bool
+    mixture_oracle: bool
     folder: Path | None
     several: bool
     found: dict[str, list[Report]] = field(default_factory=dict)
@@ -161,13 +175,19 @@ class _Work:
     def judge(self, part: Split, rules: Protocol) -> None:
         """Encode a split once; report on the model, re-ranked where asked, on its branches, and on the baseline."""
         from passerby.evaluation import split_branches
+        from passerby.evaluation.mixture_oracle import refuse_single_branch
 
+        branches = getattr(self.model, "branches", {})
+        if self.mixture_oracle:
+            refuse_single_branch(self.model.name, branches)
         features = self._features(part, rules)
         self._report("model", features, part, rules, self.scoring)
         for key, scoring in self.rerankings.items():
             self._report(key, features, part, rules, scoring, scoring.name)
-        for key, vectors in split_branches(features, getattr(self.model, "branches", {})).items():
+        for key, vectors in split_branches(features, branches).items():
             self._report(key, vectors, part, rules, self.scoring, key)
+        if self.mixture_oracle:
+            self._report_oracle(features, part, rules, branches)
         if self.colour_baseline:
             from passerby.evaluation.colour_baseline import evaluate_colour_baseline
 
@@ -193,6 +213,25 @@ class _Work:
             scoring=scoring,
         )
         self.found.setdefault(key, []).append(report)
+
+    def _report_oracle(
+        self, features: Features, part: Split, rules: Protocol, branches: Mapping[str, tuple[int, int]]
+    ) -> None:
+        from passerby.evaluation.mixture_oracle import evaluate_mixture_oracle
+
+        report = evaluate_mixture_oracle(
+            features,
+            part,
+            rules,
+            branches,
+            name=self.model.name,
+            dataset=self.dataset.name,
+            fingerprint=self.model.fingerprint,
+            trained_on=self.model.trained_on,
+            seed=self.seed,
+            scoring=self.scoring,
+        )
+        self.found.setdefault("mixture_oracle", []).append(report)
 
     def _features(self, part: Split, rules: Protocol) -> Features:
         from passerby.evaluation import pool_queries
@@ -286,6 +325,8 @@ def _show(reports: Mapping[str, Report], written: Mapping[str, Path], title: str
     notes = reports["model"].notes()
     if any(isfinite(low) for low, _ in reports["model"].intervals.values()):  # a mean over splits has none
         notes.append("below each figure: 95 % intervals, bootstrap by identity")
+    if "mixture_oracle" in reports:
+        notes.append(f"{reports['mixture_oracle'].warnings[-1]}; the model's own row is the one to report")
     for note in notes:
         console.print(f"  {note}", style="dim", highlight=False, markup=False)
     for name, path in written.items():

@@ -68,7 +68,9 @@ class Itself(DualEncoder):
         self.text_local = GrabHead(self.global_dim, local.dim, local.pooling, local.norm)
         self.register_buffer("compact", None if local.compact is None else torch.zeros(local.compact, local.dim))
         self.embedding_dim = self.global_dim + local.width
-        self.selector = Selector(local.selector, local.layers, local.discard, local.normalisation)
+        self.selector = Selector(
+            local.selector, local.layers, local.discard, local.normalisation, local.discard_among, local.diversity
+        )
         self.test_selector = Selector("last") if "last_layer_test" in local.compat else self.selector
         chosen = (self.selector, self.test_selector)
         self._image_depth = _depth(self.image_tower, "image", chosen)
@@ -118,7 +120,7 @@ class Itself(DualEncoder):
             return Selected(tokens, places[:, front:], eligible[:, front:], eligible[:, front:])
         at = image_summary(tokens, front)
         scores = chosen.scores(seen, self._image_depth, at)
-        found, taken = select_tokens(scores, eligible, token_count(ratio or self.local.ratio, total - front))
+        found, taken = chosen.pick(scores, eligible, token_count(ratio or self.local.ratio, total - front), tokens)
         return Selected(tokens, found, taken, taken)
 
     def select_words(self, ids: Tensor, ratio: float | None = None, selector: Selector | None = None) -> Selected:
@@ -140,10 +142,10 @@ class Itself(DualEncoder):
         eligible = words | (last & ~words.any(dim=1, keepdim=True))
         if chosen.name == "none":
             return Selected(tokens, places, eligible, eligible)
-        scores = chosen.scores(seen, self._text_depth, at, None if tower.causal else mask | (places == 0), tower.causal)
+        scores = chosen.scores(seen, self._text_depth, at, mask | (places == 0), tower.causal)
         count = token_count(ratio or self.local.ratio, longest - tower.specials)
         if not padded:
-            found, taken = select_tokens(scores, eligible, count)
+            found, taken = chosen.pick(scores, eligible, count, tokens)
             return Selected(tokens, found, taken, taken)
         # Padding has no attention, so it comes after every word and before what may not be taken at all.
         found, counted = select_tokens(scores, eligible | ~mask, count)

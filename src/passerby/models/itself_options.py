@@ -23,6 +23,11 @@ COMPAT: Mapping[str, str] = MappingProxyType(
 )
 
 
+#: Options that came after the first checkpoints. They are written down only where they are set, so that a model
+#: without them has the configuration, and the fingerprint, that it always had.
+_LATER = ("discard_among", "diversity")
+
+
 @dataclass(frozen=True, slots=True)
 class LocalOptions:
     """The local branch.
@@ -43,6 +48,8 @@ class LocalOptions:
         mix: share of the global score, in [0, 1]; the rest is the local branch's.
         compat: keys of `COMPAT`.
         compact: width that the local vector is projected to for galleries; None keeps it whole.
+        discard_among: which entries `discard` is a share of; "map", "row" or "nonzero".
+        diversity: how much it counts that a token is like one already taken, in [0, 1); 0 takes the highest ranks.
 
     Raises:
         ConfigError: a value is out of range or a name unknown.
@@ -63,6 +70,8 @@ class LocalOptions:
     mix: float = 0.5
     compat: tuple[str, ...] = ()
     compact: int | None = None
+    discard_among: str = "map"
+    diversity: float = 0.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.dim, int) or self.dim < 1:
@@ -83,14 +92,27 @@ class LocalOptions:
                     f"no compat option is called {name!r}; known: {', '.join(COMPAT)}.{nearest(name, COMPAT)}"
                 )
 
+        if not 0 <= self.diversity < 1:
+            raise ConfigError(f"local.diversity is {self.diversity}; expected a weight from 0 to below 1")
+        if self.diversity and "padded_statistics" in self.compat:
+            raise ConfigError(
+                f"local.diversity is {self.diversity} with compat padded_statistics, whose padding comes after every "
+                "word; the release knows no diversity, so set it to 0 or leave that compat option out"
+            )
+
     @property
     def width(self) -> int:
         """Width of the local part of a gallery's vectors."""
         return self.dim if self.compact is None else self.compact
 
     def to_dict(self) -> dict[str, Any]:
-        """The record as JSON values."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """The record as JSON values; an option that came later is there only where it is set."""
+        plain = {field.name: field.default for field in fields(self)}
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()
+            if key not in _LATER or value != plain[key]
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> LocalOptions:

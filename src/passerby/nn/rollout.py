@@ -18,21 +18,35 @@ from passerby.errors import ConfigError, nearest
 
 #: How a row of a map is brought back to one after discarding.
 NORMALISATIONS = ("l1", "softmax", "none")
+#: Among which entries the smallest are sought: "map" as in the published code; the paper does not say.
+DISCARD_AMONG = ("map", "row", "nonzero")
 
 
-def discard_smallest(maps: Tensor, share: float) -> Tensor:
+def discard_smallest(maps: Tensor, share: float, among: str = "map", own: Tensor | None = None) -> Tensor:
     """Set the smallest entries of each map to zero, the first entry (class token to class token) never.
 
     The share is one of the whole map, not of each row, as in the published code; of equal entries at the limit it is
-    not said which go.
+    not said which go. In a causal map those are zeros already, hence "nonzero".
 
     Args:
         maps: attention maps.
-        share: delta, in [0, 1]; ``floor(delta * N * N)`` entries go.
+        share: delta, in [0, 1]; the floor of that many entries go.
+        among: "map" (all N * N entries), "row" (the N of each row), or "nonzero" (those of the map that are not zero).
+        own: True at the tokens of a sentence. Padding is neither counted nor discarded then, so that its length
+            changes nothing; not for "map".
 
     Shape:
-        (B, N, N) -> (B, N, N).
+        (B, N, N), (B, N) -> (B, N, N).
+
+    Raises:
+        ConfigError: no such entries.
     """
+    if among not in DISCARD_AMONG:
+        raise ConfigError(
+            f"nothing is discarded among {among!r}; known: {', '.join(DISCARD_AMONG)}.{nearest(among, DISCARD_AMONG)}"
+        )
+    if among != "map":
+        return _discard_counted(maps, share, among, own) if share > 0 else maps
     count = int(share * maps.shape[1] * maps.shape[2])
     if count == 0:
         return maps
@@ -41,6 +55,22 @@ def discard_smallest(maps: Tensor, share: float) -> Tensor:
     kept = flat.scatter(1, places, 0.0)
     kept[:, 0] = flat[:, 0]
     return kept.view_as(maps)
+
+
+def _discard_counted(maps: Tensor, share: float, among: str, own: Tensor | None) -> Tensor:
+    """As `discard_smallest`, where each map or row has its own number of entries; no number leaves the device."""
+    counted = maps > 0 if among == "nonzero" else torch.ones_like(maps, dtype=torch.bool)
+    if own is not None:
+        counted = counted & own[:, :, None] & own[:, None, :]
+    values = maps.masked_fill(~counted, torch.inf)  # (B, N, N)
+    if among == "nonzero":
+        values, counted = values.flatten(1), counted.flatten(1)  # (B, N * N)
+    limit = (share * counted.sum(dim=-1, keepdim=True).double()).floor()
+    places = values.argsort(dim=-1)
+    first = torch.arange(values.shape[-1], device=maps.device) < limit  # which of the sorted entries go
+    gone = torch.zeros_like(counted).scatter(-1, places, first).view_as(maps)
+    gone[:, 0, 0] = False
+    return maps.masked_fill(gone, 0.0)
 
 
 def residual_map(maps: Tensor, norm: str = "l1") -> Tensor:
@@ -68,7 +98,14 @@ def residual_map(maps: Tensor, norm: str = "l1") -> Tensor:
 
 
 @torch.no_grad()
-def rollout_rows(maps: Sequence[Tensor], at: Tensor, share: float = 0.25, norm: str = "l1") -> Tensor:
+def rollout_rows(
+    maps: Sequence[Tensor],
+    at: Tensor,
+    share: float = 0.25,
+    norm: str = "l1",
+    among: str = "map",
+    own: Tensor | None = None,
+) -> Tensor:
     """The rows of the rollout that a selection reads: ``w A'_last ... A'_first``.
 
     Args:
@@ -76,16 +113,18 @@ def rollout_rows(maps: Sequence[Tensor], at: Tensor, share: float = 0.25, norm: 
         at: places (B,) int64 of the row that is read, or weights (B, N) of a mixture of rows.
         share: delta of `discard_smallest`.
         norm: a name of `NORMALISATIONS`.
+        among: a name of `DISCARD_AMONG`.
+        own: of `discard_smallest`, (B, N).
 
     Shape:
         each (B, N, N), (B,) or (B, N) -> (B, N) float32.
 
     Raises:
-        ConfigError: no such normalisation.
+        ConfigError: no such normalisation, no such entries, or no map.
     """
     row: Tensor | None = None
     for one in reversed(maps):
-        step = residual_map(discard_smallest(one.float(), share), norm)
+        step = residual_map(discard_smallest(one.float(), share, among, own), norm)
         if row is None and at.ndim == 1:
             row = step.gather(1, at.view(-1, 1, 1).expand(-1, 1, step.shape[2]))  # (B, 1, N)
         else:

@@ -8,8 +8,9 @@ float32 storage, from which autocast's cast to fp16 is then exact, and so is a s
 
 What stays different from the releases: activations between layers and what normalisations give are float32 under
 autocast, fp16 there; the heads of losses multiply in float32 (the releases' classifiers of people and of masked words
-do not); gradients of accumulated parts and of several processes are added up before they are rounded; a moving average
-and a validation read the weights in float32.
+do not), and those of pairs are not rounded at their start, which ITSELF's are before it casts them back; gradients of
+accumulated parts and of several processes are added up before they are rounded; a moving average and a validation read
+the weights in float32.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from passerby.evaluation.mixture_oracle import SHARES
 from passerby.metrics.positions import rank_scores
 from passerby.metrics.precision import average_precision
 from passerby.metrics.ranking import hits_at, mean_over_queries
@@ -20,8 +21,6 @@ from passerby.models.dual_encoder import unit_rows
 from passerby.models.itself import Itself
 from passerby.training.tasks.pair_data import Prepared, unchanged
 
-#: Shares of the global branch that are tried.
-SHARES = tuple(round(0.05 * step, 2) for step in range(21))
 _BATCH = 256
 
 
