@@ -123,7 +123,6 @@ def test_reports_are_joined():
     [
         ("f.mp4", [], "ending in .avi"),
         ("f.avi", ["--size", "natural"], "HEIGHTxWIDTH"),
-        ("f.avi", ["--camera", 8], "camera 7 does not exist"),
         ("f.avi", ["--light", "dusk"], "light 'dusk' is unknown"),
     ],
 )
