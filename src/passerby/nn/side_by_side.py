@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 #: One part of the work: what makes its result, which no random number may enter.
 Part = Callable[[], Tensor]
-Item, Made = TypeVar("Item"), TypeVar("Made")
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 #: What torch, timm and our own layers call the share that they drop.
 _SHARES = ("p", "drop_prob", "drop_rate", "dropout")
 
@@ -64,7 +65,8 @@ def each_on_a_core(function: Callable[[Item], Made], items: Sequence[Item], devi
         with torch.no_grad():
             return function(item)
 
-    return list((_pool(torch.get_num_threads()).map if _worth_it(len(items), device) else map)(run, items))
+    shared_out = _pool(torch.get_num_threads()).map if _worth_it(len(items), device) else map
+    return list(shared_out(run, items))
 
 
 def _worth_it(parts: int, device: torch.device) -> bool:
