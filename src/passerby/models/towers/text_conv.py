@@ -71,9 +71,10 @@ class ConvText(TextTower):
         # All in the number format of the convolutions: a sum of two formats costs more than the convolution.
         kind = _number_format(self.embedding.weight)
         keep = (ids != 0).unsqueeze(-1).to(kind)  # (B, L, 1)
-        state = self.embedding(ids).to(kind)  # (B, L, C), zero where there is padding
+        state = self.embedding(ids).to(kind)  # (B, L, C)
         if self.training and self.draws:
             state = state * self.dropout(torch.ones_like(state[:, :1]))
+        state = state * keep
         states = []
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             found = torch.relu(norm(_along_words(state, cast(nn.Conv1d, convolution))))
