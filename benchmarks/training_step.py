@@ -11,8 +11,10 @@ are medians. Run: python benchmarks/training_step.py [--peer PATH]  (a few minut
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
+import multiprocessing
 import os
 import platform
 import statistics
@@ -34,6 +36,7 @@ from PIL import Image  # noqa: E402
 
 from passerby.data.records import Caption, Dataset, PersonImage, Split  # noqa: E402
 from passerby.training.loop import _Run  # noqa: E402
+from passerby.training.memory import keep_freed_memory  # noqa: E402
 from passerby.training.precision import choose_precision  # noqa: E402
 from passerby.training.recipe import parse_recipe  # noqa: E402
 from passerby.training.tasks.dual_encoder import DualEncoderTask  # noqa: E402
@@ -106,6 +109,7 @@ def ours(dataset: Dataset, pair: str, precision: str, folder: Path):
             run.step_in_epoch = 0
 
     losses = endless()
+    keep_freed_memory()  # as `train` does
 
     def steps(count: int) -> None:
         window = [next(losses)["contrastive"] for _ in range(count)]
@@ -222,27 +226,55 @@ class Few:
         return itertools.islice(self._stream, self._count)
 
 
+def contend(make, arguments: tuple, orders) -> None:
+    """A contender's process: make its loop, then do as many steps as asked and answer (wall s, processor s)."""
+    steps = make(*arguments)
+    steps(1)  # the first step chooses algorithms and fills pools
+    orders.send("ready")
+    while count := orders.recv():
+        wall, cpu = time.perf_counter(), time.process_time()
+        steps(count)
+        orders.send((time.perf_counter() - wall, time.process_time() - cpu))
+
+
+@contextlib.contextmanager
+def process_of(make, *arguments):
+    """A contender in a process of its own, whose allocator and threads no other touches; yields the pipe to it."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=contend, args=(make, arguments, there), daemon=True)
+    process.start()
+    there.close()
+    here.recv()
+    try:
+        yield here
+        here.send(0)
+        process.join()
+    finally:
+        process.kill()
+
+
 def compare(pair: str, dataset: Dataset, checkout: Path | None, rounds: int, folder: Path) -> dict:
     """Alternate the contenders; medians of images per second, and ratios round by round."""
     batch, count = PAIRS[pair][1:3]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    contenders = {"passerby": ours(dataset, pair, "auto", folder / "auto")}
+    makers = {"passerby": (ours, dataset, pair, "auto", folder / "auto")}
     if choose_precision("auto", device) != "no":
-        contenders["passerby_fp32"] = ours(dataset, pair, "fp32", folder / "fp32")
-    contenders["plain"] = naive(dataset, pair)
+        makers["passerby_fp32"] = (ours, dataset, pair, "fp32", folder / "fp32")
+    makers["plain"] = (naive, dataset, pair)
     if checkout is not None:
-        contenders["peer"] = peer(dataset, pair, checkout)
-    for steps in contenders.values():
-        steps(1)  # first steps choose algorithms and fill pools
-    walls: dict[str, list[float]] = {name: [] for name in contenders}
-    cpus: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name, steps in contenders.items():
-            wall, cpu = time.perf_counter(), time.process_time()
-            steps(count)
-            walls[name].append((time.perf_counter() - wall) / (count * batch))
-            cpus[name].append((time.process_time() - cpu) / (count * batch))
-    against = [name for name in ("plain", "peer") if name in contenders]
+        makers["peer"] = (peer, dataset, pair, checkout)
+    walls: dict[str, list[float]] = {name: [] for name in makers}
+    cpus: dict[str, list[float]] = {name: [] for name in makers}
+    with contextlib.ExitStack() as processes:
+        contenders = {name: processes.enter_context(process_of(*maker)) for name, maker in makers.items()}
+        for _ in range(rounds):
+            for name, orders in contenders.items():
+                orders.send(count)
+                wall, cpu = orders.recv()
+                walls[name].append(wall / (count * batch))
+                cpus[name].append(cpu / (count * batch))
+    against = [name for name in ("plain", "peer") if name in makers]
     return {
         "image_size": list(PAIRS[pair][0]),
         "batch": batch,
@@ -252,7 +284,7 @@ def compare(pair: str, dataset: Dataset, checkout: Path | None, rounds: int, fol
                 "images_per_s": round(1 / statistics.median(walls[name]), 1),
                 "images_per_cpu_s": round(1 / statistics.median(cpus[name]), 1),
             }
-            for name in contenders
+            for name in makers
         },
         "times_as_fast": {
             f"as {name}": {
@@ -288,7 +320,7 @@ def machine() -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer", type=Path, help="a checkout of moein-shariatnia/OpenAI-CLIP")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--quick", action="store_true", help="one round, nothing written")
     arguments = parser.parse_args()
     report: dict = {"machine": machine(), "peer": "moein-shariatnia/OpenAI-CLIP" if arguments.peer else None}

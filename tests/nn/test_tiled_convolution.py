@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import conv2d
 
-from passerby.nn.tiled_convolution import TiledConv2d, lay_side_by_side, weight_gradient
+from passerby.nn.tiled_convolution import TiledConv2d, lay_side_by_side, tile_convolutions, weight_gradient
 
 
 def test_maps_lie_in_order_with_zeros_between():
@@ -78,3 +78,58 @@ def test_sides_that_the_stride_does_not_divide_are_left_to_the_plain_layer():
     layer = TiledConv2d(4, 4, stride=2)
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(torch.randn(2, 4, 5, 3)).shape == (2, 4, 3, 2)
+
+
+def test_a_frozen_layer_makes_no_gradient(monkeypatch):
+    made = []
+    monkeypatch.setattr("passerby.nn.tiled_convolution.weight_gradient", lambda *a: made.append(a))
+    layer, maps = TiledConv2d(4, 4), torch.randn(2, 4, 4, 4, requires_grad=True)
+    layer.weight.requires_grad_(False)
+    with torch.autocast("cpu", torch.bfloat16):
+        layer(maps).float().sum().backward()
+    assert made == []
+    assert maps.grad is not None
+
+
+def test_a_network_keeps_its_weights_names_and_results():
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.Sequential(nn.Conv2d(8, 8, 3, 2, 1, bias=False))
+    )
+    before, weights = network(torch.ones(2, 3, 6, 4)), dict(network.named_parameters())
+    network[1].eval()
+    tile_convolutions(network)
+    assert isinstance(network[0], TiledConv2d)
+    assert isinstance(network[1][0], TiledConv2d)
+    assert network[0].training
+    assert not network[1][0].training
+    assert {name: id(one) for name, one in network.named_parameters()} == {k: id(v) for k, v in weights.items()}
+    assert torch.equal(network(torch.ones(2, 3, 6, 4)), before)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"bias": True},
+        {"groups": 2},
+        {"dilation": 2, "padding": 2},
+        {"padding": 0},
+        {"padding": "same"},
+        {"stride": 3},
+        {"kernel_size": 5, "padding": 2},
+        {"padding_mode": "circular"},
+    ],
+)
+def test_a_convolution_of_another_kind_stays(other):
+    network = nn.Sequential(nn.Conv2d(4, 4, **{"kernel_size": 3, "padding": 1, "bias": False, **other}))
+    tile_convolutions(network)
+    assert type(network[0]) is nn.Conv2d
+
+
+def test_a_subclass_stays():
+    class Scaled(nn.Conv2d):
+        pass
+
+    network = nn.Sequential(Scaled(4, 4, 3, padding=1, bias=False))
+    tile_convolutions(network)
+    assert type(network[0]) is Scaled

@@ -114,4 +114,29 @@ class TiledConv2d(nn.Conv2d):
         """Whether the ordinary kernel would be slow at the gradient of the weights."""
         in_bfloat16 = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16
         narrow = maps.shape[3] // self.stride[0] < _WIDE
-        return self.training and torch.is_grad_enabled() and maps.device.type == "cpu" and in_bfloat16 and narrow
+        learns = self.training and torch.is_grad_enabled() and self.weight.requires_grad
+        return learns and maps.device.type == "cpu" and in_bfloat16 and narrow
+
+
+def tile_convolutions(network: nn.Module) -> None:
+    """Put a `TiledConv2d` with the same weight in the place of each 3x3 convolution that one can stand for.
+
+    Names, weights and results stay what they are. Left alone are convolutions with a bias, groups, a dilation, another
+    padding or another stride, and subclasses of `torch.nn.Conv2d`, which may compute something else.
+
+    Args:
+        network: changed in place.
+    """
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is nn.Conv2d and _is_plain(child):
+                tiled = TiledConv2d(child.in_channels, child.out_channels, child.stride[0])
+                tiled.weight = child.weight
+                setattr(parent, name, tiled.train(child.training))
+
+
+def _is_plain(convolution: nn.Conv2d) -> bool:
+    """Whether a convolution is one of those that `TiledConv2d` is."""
+    same = convolution.kernel_size == (3, 3) and convolution.padding == convolution.dilation == (1, 1)
+    stepped = convolution.stride in ((1, 1), (2, 2)) and convolution.padding_mode == "zeros"
+    return same and stepped and convolution.groups == 1 and convolution.bias is None

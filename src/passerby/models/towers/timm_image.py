@@ -21,6 +21,7 @@ from passerby.models.towers.base import ImageTower, Preprocessing
 from passerby.models.towers.registry import register_image_tower
 from passerby.nn.last_stride import undo_last_stride
 from passerby.nn.side_by_side import drops_anything
+from passerby.nn.tiled_convolution import tile_convolutions
 
 #: What timm calls the merging of branches, oldest name last.
 _MERGES = ("reparameterize", "fuse", "switch_to_deploy")
@@ -74,6 +75,7 @@ class TimmImage(ImageTower):
             raise ConfigError(f"timm:{source}: last_stride is {last_stride!r}; expected 1 or 2")
         if last_stride == 1:
             undo_last_stride(self.network, self.preprocessing.image_size)
+        tile_convolutions(self.network)
         self._is_map = False  # whether the features are a map and not a sequence
         self._channels_last = False
         self.width = self._dry_run()
