@@ -198,11 +198,10 @@ def _draw_all(pieces: list[Piece], street: Street, workers: int, progress: Progr
 
 def _put_together(pieces: list[Piece], claim: dict[str, Any], layout: Layout, street: Street, root: Path) -> None:
     """Join the records of all pieces into the annotations and the sidecars, and declare the street finished."""
-    texts: dict[str, str] = {}
+    records: dict[str, list[str]] = {}
     for piece in pieces:  # in the order of the splits and of their people
-        split = layout.splits[piece.split]
-        texts[split] = texts.get(split, "") + piece.record.read_text("utf-8")
-    content: dict[str, str | bytes] = {split_file(split): text for split, text in texts.items()}
+        records.setdefault(layout.splits[piece.split], []).append(piece.record.read_text("utf-8"))
+    content: dict[str, str | bytes] = {split_file(split): "".join(texts) for split, texts in records.items()}
     entries = [entry for piece in pieces for entry in entries_of(piece, layout)]
     annotations = layout.annotate(entries, "defects" in claim)
     content.update(annotations)
