@@ -15,7 +15,7 @@ TEST_ENV := OMP_WAIT_POLICY=PASSIVE PYTHONHASHSEED=0
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	test -x $(BIN)/uv || $(BIN)/pip install --quiet --disable-pip-version-check uv -c constraints.txt
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --editable '.[train,export,viz,video,serve,dev]' --constraints constraints.txt
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --editable '.[train,export,viz,video,serve,dev]' --constraints constraints.txt
 	touch $@
 
 demo: $(STAMP)
