@@ -66,6 +66,8 @@ _ROWS = {
 
 
 def _in_words(result: DemoResult) -> str:
+    from passerby.data.world.guest import GUEST_SENTENCE
+
     report: dict[str, Any] = dict(result.report)
     counts, total = report["counts"], report["seconds"]["total"]
     lines = [
@@ -80,6 +82,6 @@ def _in_words(result: DemoResult) -> str:
         report["protocol"]["text_to_image"],
         f"{total['wall']:.0f} s wall, {total['cpu']:.0f} s of processor time",
         f"report: {result.page}",
-        f'try next: passerby search {result.folder / "gallery"} "a woman in a red coat with a black backpack"',
+        f'try next: passerby search {result.folder / "gallery"} "{GUEST_SENTENCE}" --grid found.png',
     ]
     return "\n".join(lines)

@@ -1,5 +1,8 @@
 """The main job: a street is made, a model learns it, and five sentences find people that it has never seen.
 
+Beside the people of the test, whom alone the figures are about, a guest walks through the gallery: the woman of the
+sentence that the documentation asks for.
+
 Each stage leaves a finished folder behind and is recognised when the demo is run again, so an interrupted demo goes
 on where it stopped. What was found, beside chance, a colour baseline and the ceiling that the words allow, goes into
 ``report.json`` and a page to look at.
@@ -13,7 +16,7 @@ import math
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
@@ -25,9 +28,10 @@ from PIL import Image
 
 import passerby
 from passerby.data.readers import open_dataset
-from passerby.data.records import Dataset, Split
+from passerby.data.records import Caption, Dataset, PersonImage, Split
 from passerby.data.sheets import save_sheet
 from passerby.data.world.contact_sheet import contact_sheet
+from passerby.data.world.guest import GUEST_SENTENCE, draw_guest
 from passerby.data.world.sidecar import ceiling_scores, read_people
 from passerby.data.world.street import queries, street_of_size
 from passerby.data.world.writing import write
@@ -50,7 +54,7 @@ if TYPE_CHECKING:
 #: Called with (what is being done, done, total, a short remark).
 Announce = Callable[[str, int, int, str], None]
 
-_ANSWERS = 5
+_ANSWERS = 5  # the guest's sentence among them
 _HITS = 5
 
 
@@ -85,7 +89,7 @@ def run_demo(folder: Path, size: str = "medium", seed: int = 0, announce: Announ
     """Run the demo, or what is left of it, in a folder.
 
     Args:
-        folder: ``street/``, ``run/``, ``gallery/``, ``report.json`` and ``report.html`` are made in it.
+        folder: ``street/``, ``run/``, ``guest/``, ``gallery/``, ``report.json`` and ``report.html`` are made in it.
         size: a key of `SIZES`.
         seed: of the street and of the training.
         announce: called while things are made.
@@ -97,11 +101,11 @@ def run_demo(folder: Path, size: str = "medium", seed: int = 0, announce: Announ
         raise ConfigError(f"no demo of size {size!r}; there are {', '.join(SIZES)}.{nearest(size, SIZES)}")
     tell = announce or (lambda *_: None)
     stages = Stages()
-    root = folder / "street"
+    root, street = folder / "street", replace(street_of_size(SIZES[size].street), seed=seed)
     with stages.stage("street"):
         ahead = Thread(target=_import_training, daemon=True)
         ahead.start()  # other processes draw
-        _make_street(root, SIZES[size], seed, tell)
+        write(street, root, progress=lambda done, total: tell("drawing the street", done, total, ""))
         ahead.join()
         dataset = open_dataset(f"rstpreid:{root}")
     with stages.stage("train"):
@@ -115,9 +119,10 @@ def run_demo(folder: Path, size: str = "medium", seed: int = 0, announce: Announ
         reports = _reports(root, features, asked, model, seed)
         sheets = write_ranked_sheets(features, asked, reports["model"].protocol, folder / "sheets")
     with stages.stage("gallery"):
-        gallery = _fill_gallery(folder / "gallery", model, asked, tell)
+        guest = draw_guest(street, folder / "guest")
+        gallery = _fill_gallery(folder / "gallery", model, [*asked.images, *guest], tell)
     with gallery, stages.stage("search"):
-        answers, search = _answer(gallery, asked)
+        answers, search = _answer(gallery, _questions(asked, guest))
     with stages.stage("report"):
         report = _as_json(size, seed, dataset, asked, reports, training, search)
         pictures = _pictures(folder, root, sheets, answers)
@@ -129,11 +134,6 @@ def run_demo(folder: Path, size: str = "medium", seed: int = 0, announce: Announ
 
 
 # -- stages ---------------------------------------------------------------------------------------------------------
-
-
-def _make_street(root: Path, size: DemoSize, seed: int, tell: Announce) -> None:
-    street = replace(street_of_size(size.street), seed=seed)
-    write(street, root, progress=lambda done, total: tell("drawing the street", done, total, ""))
 
 
 def _import_training() -> None:
@@ -218,17 +218,23 @@ def _reports(root: Path, features: Features, asked: Split, model: Retriever, see
     }
 
 
-def _fill_gallery(folder: Path, model: Retriever, split: Split, tell: Announce) -> Gallery:
+def _fill_gallery(folder: Path, model: Retriever, images: Sequence[PersonImage], tell: Announce) -> Gallery:
     gallery = Gallery.open(folder, model) if folder.exists() else Gallery.create(folder, model)
-    gallery.add(split.images, progress=lambda at: tell("filling the gallery", at.done, at.total, ""))
+    gallery.add(images, progress=lambda at: tell("filling the gallery", at.done, at.total, ""))
     return gallery
 
 
-def _answer(gallery: Gallery, split: Split) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """Ask for people by sentences of the test that were spread evenly over it, and time each question."""
-    chosen = [split.captions[round(at)] for at in np.linspace(0, len(split.captions) - 1, _ANSWERS)]
+def _questions(split: Split, guest: Sequence[PersonImage]) -> list[Caption]:
+    """The guest's sentence, then sentences of the test that are spread evenly over it."""
+    spread = np.linspace(0, len(split.captions) - 1, _ANSWERS - 1)
+    of_guest = Caption(GUEST_SENTENCE, guest[0].image_id, guest[0].person_id)
+    return [of_guest, *(split.captions[round(at)] for at in spread)]
+
+
+def _answer(gallery: Gallery, questions: Sequence[Caption]) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """Ask for people by sentences, and time each question."""
     answers, milliseconds = [], []
-    for caption in chosen:
+    for caption in questions:
         started = time.perf_counter()
         hits = gallery.search(caption.text, k=_HITS, keep_poor=True)
         milliseconds.append(1000 * (time.perf_counter() - started))
@@ -291,7 +297,7 @@ def _as_json(
 
 _NEXT = [
     {"command": "passerby index PICTURES --gallery people", "what": "make a gallery of your own folder of pictures"},
-    {"command": 'passerby search people "a woman in a red coat"', "what": "search it by a sentence"},
+    {"command": f'passerby search people "{GUEST_SENTENCE}"', "what": "search it by a sentence"},
     {"command": "passerby demo --size large", "what": "the same on a larger street, for a machine with a GPU"},
     {
         "command": "passerby train street --data rstpreid:ROOT --out RUN",

@@ -91,9 +91,9 @@ def _write_picture(piece: Piece, layout: Layout, place: int, identity: Identity,
         views=piece.street.views_in(piece.split),
     )
     image_id = layout.image_id(sighting, picture.frame)
-    _save(picture.rendering.image, piece.root / layout.images / image_id, quality)
+    save_picture(picture.rendering.image, piece.root / layout.images / image_id, quality)
     for extra in layout.extras(sighting, image_id, piece.defects):
-        _save(retake(extra, picture, identity), piece.root / extra.path, quality)
+        save_picture(retake(extra, picture, identity), piece.root / extra.path, quality)
     if piece.street.masks:
         labels = Image.fromarray(picture.rendering.mask)
         labels.putpalette(_PALETTE)
@@ -103,7 +103,7 @@ def _write_picture(piece: Piece, layout: Layout, place: int, identity: Identity,
     return image_id
 
 
-def _save(pixels: np.ndarray, path: Path, quality: int) -> None:
+def save_picture(pixels: np.ndarray, path: Path, quality: int) -> None:
     """Write a picture as its camera compresses it; formats without loss keep those pixels, so that layouts agree."""
     stream = BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
