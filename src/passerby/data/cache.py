@@ -83,6 +83,7 @@ def cached_images(
 
 def _digest(paths: Sequence[Path], size: tuple[int, int], interpolation: str) -> str:
     digest = hashlib.sha256(f"{_FORMAT}|{size[0]}x{size[1]}|{interpolation}|{len(paths)}".encode())
+    folders: dict[Path, Path] = {}  # resolving a path asks the system about each of its parts
     for path in paths:
         try:
             status = path.stat()
@@ -90,7 +91,10 @@ def _digest(paths: Sequence[Path], size: tuple[int, int], interpolation: str) ->
             raise DataError(
                 f"the picture {path} cannot be read ({error.strerror}); check the data set's root"
             ) from error
-        digest.update(f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+        folder = folders.get(path.parent)
+        if folder is None:
+            folder = folders[path.parent] = path.parent.resolve()
+        digest.update(f"{folder / path.name}|{status.st_size}|{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:32]
 
 
