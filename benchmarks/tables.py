@@ -98,6 +98,39 @@ def shipped() -> str:
     )
 
 
+def headline() -> str:
+    """The shipped model and the medium demo's beside ceiling, colours and chance, among 250 people and among 1,000."""
+    folder = ROOT / "docs" / "results"
+    demos = [read(path) for path in sorted(folder.glob("demo-medium-seed*.json"))]
+    if not demos or not all((folder / name).is_file() for name in ("shipped.json", "demo-medium-1000.json")):
+        return MISSING
+    tests = read(folder / "shipped.json")["tests"]
+    few, many = ([test for test in tests if test["identities"] == people] for people in (250, 1000))
+    many_demo = read(folder / "demo-medium-1000.json")["tests"]
+    seconds = mean([demo["seconds"]["total"]["wall"] for demo in demos])
+    trained = f"**the model that `make demo` trains, in {seconds:.0f} s from drawing to report**"
+    rows = {
+        _ROWS["ceiling"]: (few, many, "ceiling"),
+        "**the model that ships with passerby**": (few, many, "model"),
+        trained: (demos, many_demo, "model"),
+        _ROWS["colour_baseline"]: (few, many, "colour_baseline"),
+        _ROWS["chance"]: (few, many, "chance"),
+    }
+    lines = ["| | R@1 among 250 people | mAP | R@1 among 1,000 people | mAP |", "|---|---:|---:|---:|---:|"]
+    for label, (small, large, row) in rows.items():
+        cells = [decimal(mean([one[row][key] for one in some])) for some in (small, large) for key in ("r1", "map")]
+        strong = "**" if label.startswith("**") else ""
+        lines.append(f"| {label} | {' | '.join(f'{strong}{cell}{strong}' for cell in cells)} |")
+    low, high = (mean([one["model"][f"r1_{edge}"] for one in few]) for edge in ("low", "high"))
+    each = ", ".join(f"{demo['model']['r1']:.1f}" for demo in demos)
+    about = (
+        f"Per cent; {few[0]['queries']} sentences, four pictures of each person; means of {len(few)} seeds. "
+        f"A 95 % interval of one seed's R@1 reaches from {low:.1f} to {high:.1f} (first column, shipped model); "
+        f"the demo's seeds came to {each}. {machine(demos[0]['machine'])}"
+    )
+    return "\n".join(lines) + f"\n\n{about}"
+
+
 def over_seeds(reports: Sequence[dict[str, Any]], about: str) -> str:
     """Retrieval figures as the mean over reports that differ in their seed, and what must be known beside them."""
     rows = {
@@ -521,6 +554,7 @@ def serving() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     **{f"demo-{size}": (lambda size=size: demo(size)) for size in ("small", "medium", "large")},
     **{f"demo-{size}-time": (lambda size=size: demo_time(size)) for size in ("small", "medium", "large")},
+    "headline": headline,
     "demo-medium-1000": demo_among_many,
     "shipped": shipped,
     "speed": speed,
