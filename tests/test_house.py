@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,22 @@ def test_a_room_imports_only_what_lies_below_it(path):
 @pytest.mark.parametrize("path", sorted((PACKAGE / "data" / "world").glob("*.py")), ids=lambda path: path.name)
 def test_the_street_knows_nothing_but_data(path):
     assert {room_of(name) for name in imports_of(TREES[path]) if name != "passerby.__version__"} <= {"data", "errors"}
+
+
+def test_the_plan_names_every_module():
+    """By its name, a pattern such as `profile*.py`, or the folder that it is in; of the command line only the room."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \d \| `(\w+)(?:/|\.py)` \| (.+) \|$", page, re.MULTILINE)
+    assert {room for room, _ in rows} == set(FLOORS)
+    unnamed = []
+    for room, described in rows:
+        names = re.findall(r"`([\w./*]+)`", described)
+        patterns = [f"{name}*" if name.endswith("/") else name for name in names]
+        for path in (PACKAGE / room).rglob("*.py") if room != "cli" else ():
+            inside = path.relative_to(PACKAGE / room).as_posix()
+            if path.name != "__init__.py" and not any(fnmatch(inside, pattern) for pattern in patterns):
+                unnamed.append(f"{room}/{inside}")
+    assert not unnamed
 
 
 def test_every_module_lies_in_a_room_of_the_plan():
