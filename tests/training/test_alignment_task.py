@@ -195,6 +195,8 @@ def test_rates_and_what_stands_still(dataset):
     names = {id(parameter): name for name, parameter in task.model.named_parameters()}
     found = {names[id(p)]: (g["rate"], g.get("weight_decay")) for g in task.parameter_groups() for p in g["params"]}
     assert found["objectives.cid.pairs.global.classifier.bias"] == (5, 0.0)
+    assert found["objectives.cid.pairs.global.join.weight"] == (1, None)
+    assert found["objectives.cid.pairs.local.norm.bias"] == (2, 0.0)
     assert found["encoder.image_local.widen.weight"] == (100, None)
     assert found["encoder.image_tower.layers.0.narrow.bias"] == (2, 0.0)
     assert found["encoder.image_tower.layers.0.narrow.weight"] == (1, None)

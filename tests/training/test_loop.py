@@ -122,6 +122,16 @@ def test_validations_that_find_nothing_better_lower_the_rate_and_end_the_run(tmp
     assert min(rates(tmp_path / "run")) == pytest.approx(max(rates(tmp_path / "run")) / 2)
 
 
+@pytest.mark.parametrize("name", ["cosine", "linear"])
+def test_the_rate_falls_to_the_floor_of_the_recipe(tmp_path, name):
+    found = []
+    for floor in (0.0, 0.25):
+        run(tmp_path / f"{name}-{floor}", schedule=name, floor=floor)
+        found.append(rates(tmp_path / f"{name}-{floor}")[-1])
+    left, lowest = found[0] / 0.01, found[1] / 0.01  # the last step is one before the end of the curve
+    assert lowest == pytest.approx(0.25 + 0.75 * left)
+
+
 @pytest.mark.parametrize("optimiser", ["sgd", "adam", "muon"])
 def test_other_optimisers_resume_to_the_same_bits(tmp_path, optimiser):
     def stop(progress):

@@ -56,3 +56,14 @@ def test_the_published_recipe_of_itself_follows_its_factors_from_epoch_to_epoch(
     assert ends == pytest.approx([0.28, 0.46, 0.64, 0.82, 1.0], abs=1e-3)
     assert curve(0) == pytest.approx(0.1, abs=2e-3)
     assert curve(59 * steps) == pytest.approx(8e-4, abs=2e-5)
+
+
+@pytest.mark.parametrize("name", ["tbps-clip", "tbps-clip-s"])
+def test_the_published_recipes_of_tbps_clip_end_at_a_twentieth_of_their_rate(name):
+    """From 1e-6 within the first of five epochs to 1e-4, and down to 5e-6."""
+    options, total = load_recipe(name).optimisation, 1_000
+    warmup = round(options.warmup * total)
+    curve = schedule(options.schedule, total, warmup, options.floor, warmup_from=options.warmup_from)
+    assert options.learning_rate * curve(0) == pytest.approx(1e-6, rel=0.6)
+    assert options.learning_rate * curve(200) == pytest.approx(1e-4)
+    assert options.learning_rate * curve(total) == pytest.approx(5e-6)

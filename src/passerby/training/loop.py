@@ -146,6 +146,7 @@ class _Run:
             options.schedule,
             self.steps,
             max(1, round(options.warmup * self.steps)),
+            options.floor,
             warmup_from=options.warmup_from,
             milestones=[round(epoch * len(self.plan)) for epoch in options.milestones],
             decay=options.decay,

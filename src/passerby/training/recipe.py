@@ -67,6 +67,8 @@ class OptimisationConfig(Section):
     schedule: str = "cosine"
     """A name of `passerby.training.schedule.SCHEDULES`, or "plateau": constant, times `decay` after each `patience`
     validations in a row without a better one."""
+    floor: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Factor of the learning rate that the schedules "cosine" and "linear" end at."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """Share of all steps that the learning rate rises."""
     warmup_from: Annotated[float, Field(ge=0, le=1)] = 0.0

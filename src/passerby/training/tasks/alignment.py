@@ -29,6 +29,7 @@ from passerby.models.alignment import Moment, TwoBranches
 from passerby.models.dual_encoder import DualEncoder
 from passerby.models.itself import Itself
 from passerby.models.restore import save_model
+from passerby.nn.pair_head import PairHead
 from passerby.training.aligner import Aligner, MaskedWords, PairInputs
 from passerby.training.augment import augment, padded_crop
 from passerby.training.captions import ChangedCaptions, change_captions, vocabulary_of
@@ -127,24 +128,30 @@ class AlignmentTask:
         """Weights with decay; biases, normalisations, embeddings and the temperature without.
 
         Heads of losses, the local branch and biases have factors of their own; a pretrained encoder's is
-        `optimisation.tower_rate`.
+        `optimisation.tower_rate`. What the head of pairs has before its classifier moves like the encoder's new layers,
+        as in the release of ITSELF.
         """
         options = self.recipe.optimisation
         trained = self.recipe.model.clip is not None or self.recipe.model.start is not None
         pretrained = options.tower_rate if trained else 1.0
+        heads = [part for part in self.model.modules() if isinstance(part, PairHead)]
+        joining = {id(one) for head in heads for part in (head.join, head.norm) for one in part.parameters()}
         groups: defaultdict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
         for name, parameter in self.model.named_parameters():
             if not parameter.requires_grad:
                 continue
-            if name.startswith("objectives."):
+            of_bias = options.bias_rate if name.endswith("bias") else 1.0
+            if id(parameter) in joining:
+                rate = of_bias
+            elif name.startswith("objectives."):
                 rate = options.head_rate
             elif "_local." in name:
                 rate = options.local_rate
             else:
-                rate = pretrained * (options.bias_rate if name.endswith("bias") else 1.0)
+                rate = pretrained * of_bias
             groups[rate, parameter.ndim > 1 and "embedding" not in name].append(parameter)
         # A group may carry what is its optimiser's own, which the others do not look at.
-        own = {"eps": options.epsilon, "betas": options.betas, "fused": options.optimiser in ("adam", "adamw")}
+        own = {"eps": options.epsilon, "betas": options.betas}
         return [
             {"params": parameters, "rate": rate, **own, **({} if decayed else {"weight_decay": 0.0})}
             for (rate, decayed), parameters in groups.items()

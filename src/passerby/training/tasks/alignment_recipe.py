@@ -228,7 +228,7 @@ class AlignmentOptimisation(OptimisationConfig):
     betas: tuple[Share, Share] = (0.9, 0.999)
     """Of Adam and AdamW."""
     head_rate: Positive = 1.0
-    """Factor of the learning rate for the heads of losses (classifiers, cross-modal layers)."""
+    """Factor of the learning rate for the heads of losses: classifiers and cross-modal layers, not what joins pairs."""
     local_rate: Positive = 1.0
     """Factor of the learning rate for the local branch."""
     bias_rate: Positive = 1.0
