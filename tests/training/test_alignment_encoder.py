@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from passerby.errors import CheckpointError, ConfigError
 from passerby.models.clip_folder import read_clip
 from passerby.models.itself import build_itself
+from passerby.models.preprocessing import Preprocessing
 from passerby.models.restore import save_dual_encoder, save_model
 from passerby.training.tasks.alignment_encoder import build_encoder, freeze_patches, set_text_dropout
 from passerby.training.tasks.alignment_recipe import AlignmentModel
@@ -27,12 +28,22 @@ def test_a_clip_is_taken_whole_and_brought_to_the_recipes_size(tmp_path):
     theirs = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=12))
     spread_weights(theirs)
     theirs.save_pretrained(tmp_path)
-    config = AlignmentModel.model_validate({"clip": str(tmp_path), "local": {"dim": 8, "norm": "layer"}})
+    pixels = {"mean": [0.5, 0.4, 0.3], "interpolation": "bilinear"}
+    config = AlignmentModel.model_validate(
+        {"clip": str(tmp_path), "pixels": pixels, "local": {"dim": 8, "norm": "layer"}}
+    )
     encoder, tokenizer = build_encoder(config, (48, 16), [])
+    own = read_clip(tmp_path).config.preprocessing
+    assert encoder.preprocessing == Preprocessing((48, 16), (0.5, 0.4, 0.3), own.std, "bilinear")
     assert (encoder.image_tower.grid, encoder.local_dim, tokenizer.vocabulary_size) == ((6, 2), 8, size)
     plain = read_clip(tmp_path).model
     torch.testing.assert_close(encoder.image_projection.weight, plain.image_projection.weight)
     torch.testing.assert_close(encoder.text_tower.embedding.weight, plain.text_tower.embedding.weight)
+
+
+def test_how_pixels_are_read_is_said_of_a_clip_only():
+    with pytest.raises(ValueError, match="there is none"):
+        AlignmentModel.model_validate({"start": "street", "pixels": {"interpolation": "bilinear"}})
 
 
 def test_a_trained_model_of_ours_is_gone_on_from(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import nn
 
@@ -37,6 +38,8 @@ def build_encoder(
     if config.clip is not None:
         clip = read_clip(source_folder(config.clip), image_size, config.stride or None)
         encoder, tokenizer = clip.model.train(), clip.tokenizer
+        changed = config.pixels.model_dump(exclude_none=True)
+        encoder.image_tower.preprocessing = replace(encoder.image_tower.preprocessing, **changed)
     elif config.start is not None:
         encoder, tokenizer = _from_trained(config.start, image_size)
     else:

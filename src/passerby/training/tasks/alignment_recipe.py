@@ -67,6 +67,20 @@ class CaptionChanges(Section):
         return self
 
 
+Three = tuple[Share, Share, Share]
+
+
+class PixelConfig(Section):
+    """How pictures are read where a release does it otherwise than its CLIP; what is left out stays as it is."""
+
+    mean: Three | None = None
+    """Of red, green, blue on the scale 0 to 1."""
+    std: tuple[Positive, Positive, Positive] | None = None
+    """On the same scale."""
+    interpolation: Literal["bilinear", "bicubic"] | None = None
+    """Of the resize to `data.image_size`."""
+
+
 class AlignmentModel(Section):
     """A CLIP from a source, a model of ours to go on from, or two towers by name; each may get a local branch."""
 
@@ -74,6 +88,8 @@ class AlignmentModel(Section):
     """A CLIP of which everything is taken, its projections too: a folder, or ``org/name`` on the hub."""
     stride: Annotated[int, Field(ge=0)] = 0
     """Pixels from one patch of that CLIP to the next; 0 is the patch's side, less lets patches overlap."""
+    pixels: PixelConfig = PixelConfig()
+    """How that CLIP reads pictures from now on; the checkpoint remembers it."""
     start: str | None = None
     """A trained dual encoder of ours that is gone on from, its tokenizer and projections too: a name, a folder or
     ``hf:org/name``."""
@@ -97,6 +113,8 @@ class AlignmentModel(Section):
         given = [self.clip is not None, self.start is not None, any(towers)]
         if sum(given) != 1 or (given[2] and not all(towers)):
             raise ValueError("give either model.clip, or model.start, or both model.image and model.text")
+        if self.clip is None and self.pixels != PixelConfig():
+            raise ValueError("pixels says how a model.clip reads pictures, and there is none")
         if self.local is not None:
             try:
                 LocalOptions.from_dict(self.local)
