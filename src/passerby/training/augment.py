@@ -31,8 +31,12 @@ def padded_crop(pixels: Tensor, border: int, generator: torch.Generator) -> Tens
     down, right = (torch.randint(0, 2 * border + 1, (count, 1), generator=generator) for _ in range(2))
     rows, columns = torch.arange(height)[None] + down, torch.arange(width)[None] + right  # (B, H), (B, W)
     padded = torch.nn.functional.pad(pixels, (0, 0, border, border, border, border))
-    batch = torch.arange(count)[:, None, None].to(pixels.device)
-    return padded[batch, rows[:, :, None].to(pixels.device), columns[:, None, :].to(pixels.device)]
+    batch = torch.arange(count)[:, None, None].to(pixels.device, non_blocking=True)
+    return padded[
+        batch,
+        rows[:, :, None].to(pixels.device, non_blocking=True),
+        columns[:, None, :].to(pixels.device, non_blocking=True),
+    ]
 
 
 def augment(
@@ -71,7 +75,9 @@ def _mirror_and_shift(pixels: Tensor, config: AugmentationConfig, generator: tor
     columns = torch.where(mirrored, width - 1 - columns, columns)
     columns = (columns + dx).clamp_(0, width - 1)  # (B, W)
     lines = torch.arange(count)[:, None] * height + rows  # (B, H), counted through the batch
-    places = (lines[:, :, None] * width + columns[:, None, :]).flatten().to(pixels.device)  # (B * H * W,)
+    places = (
+        (lines[:, :, None] * width + columns[:, None, :]).flatten().to(pixels.device, non_blocking=True)
+    )  # (B * H * W,)
     return pixels.reshape(-1, 3).index_select(0, places).view_as(pixels)
 
 
@@ -79,7 +85,7 @@ def _recolour(images: Tensor, strength: float, generator: torch.Generator) -> Te
     count = images.shape[0]
     brightness = 1 + strength * (2 * torch.rand((count, 1), generator=generator) - 1)
     tint = 1 + strength / 2 * (2 * torch.rand((count, 3), generator=generator) - 1)
-    gain = (brightness * tint)[:, :, None, None].to(images.device)  # (B, 3, 1, 1)
+    gain = (brightness * tint)[:, :, None, None].to(images.device, non_blocking=True)  # (B, 3, 1, 1)
     return (images * gain).clamp_(0, 1)
 
 
@@ -96,7 +102,7 @@ def _erase(images: Tensor, config: AugmentationConfig, largest: float, generator
     inside = (y >= top[:, None, None]) & (y < (top + tall)[:, None, None])
     inside = inside & (x >= left[:, None, None]) & (x < (left + wide)[:, None, None])  # (B, H, W)
     inside = inside & (draws[:, 4] < config.erase)[:, None, None]
-    return torch.where(inside[:, None].to(images.device), erase_colour(images, config), images)
+    return torch.where(inside[:, None].to(images.device, non_blocking=True), erase_colour(images, config), images)
 
 
 def erase_colour(images: Tensor, config: AugmentationConfig) -> Tensor:
