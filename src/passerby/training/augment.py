@@ -31,12 +31,8 @@ def padded_crop(pixels: Tensor, border: int, generator: torch.Generator) -> Tens
     down, right = (torch.randint(0, 2 * border + 1, (count, 1), generator=generator) for _ in range(2))
     rows, columns = torch.arange(height)[None] + down, torch.arange(width)[None] + right  # (B, H), (B, W)
     padded = torch.nn.functional.pad(pixels, (0, 0, border, border, border, border))
-    batch = torch.arange(count)[:, None, None].to(pixels.device, non_blocking=True)
-    return padded[
-        batch,
-        rows[:, :, None].to(pixels.device, non_blocking=True),
-        columns[:, None, :].to(pixels.device, non_blocking=True),
-    ]
+    places = (torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :])
+    return padded[tuple(part.to(pixels.device, non_blocking=True) for part in places)]
 
 
 def augment(
@@ -75,9 +71,8 @@ def _mirror_and_shift(pixels: Tensor, config: AugmentationConfig, generator: tor
     columns = torch.where(mirrored, width - 1 - columns, columns)
     columns = (columns + dx).clamp_(0, width - 1)  # (B, W)
     lines = torch.arange(count)[:, None] * height + rows  # (B, H), counted through the batch
-    places = (
-        (lines[:, :, None] * width + columns[:, None, :]).flatten().to(pixels.device, non_blocking=True)
-    )  # (B * H * W,)
+    places = (lines[:, :, None] * width + columns[:, None, :]).flatten()  # (B * H * W,)
+    places = places.to(pixels.device, non_blocking=True)
     return pixels.reshape(-1, 3).index_select(0, places).view_as(pixels)
 
 
