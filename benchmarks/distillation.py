@@ -2,7 +2,7 @@
 
 Usage: .venv/bin/python benchmarks/distillation.py OUT [--seeds 3] [--people 1200] [--epochs 12] [--set KEY=VALUE ...]
 
-The teacher is the model that ships with passerby, which has seen 40,000 other people. A street of few people is drawn
+The teacher is the model that ships with passerby, which has seen 20,000 other people. A street of few people is drawn
 in OUT; runs lie beside it and go on where they were stopped. Reported is R@1 by identity on people whom neither student
 nor teacher has seen, its mean over seeds with Student's 95 % interval, and that of the difference seed by seed. What is
 finished is read and not run again. About a minute of processor time for each of the six students, on one thread.

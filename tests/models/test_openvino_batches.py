@@ -61,14 +61,3 @@ def test_each_shape_is_compiled_when_it_is_first_needed(checkpoint, pixels, monk
     engine.texts(ids)
     engine.texts(np.repeat(ids, 2, axis=0))
     assert opened[3:] == [("text", 1, 1), ("text", -1, 2)]
-
-
-def test_bfloat16_reads_even_pictures_as_float32_does(checkpoint):
-    """Spread as a difference of two means had these at a cosine of 0.985, and others at 0.67."""
-    rng = np.random.default_rng(0)
-    height, width = checkpoint.config.pictures.image_size
-    pixels = np.repeat(rng.integers(0, 256, (64, 2, 1, 3)), height // 2, axis=1)  # one colour above, one below
-    pixels = pixels + rng.normal(0, 10, (64, height, width, 3))
-    pixels = pixels.clip(0, 255).astype(np.uint8)
-    exact, half = (OpenVinoRuntime(checkpoint, 1, precision=name).images(pixels) for name in ("f32", "bf16"))
-    assert (exact * half).sum(axis=1).min() > 0.995

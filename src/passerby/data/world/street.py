@@ -56,7 +56,7 @@ class Street:
     """
 
     seed: int = 0
-    train: int = 13_000
+    train: int = 12_000
     val: int = 100
     test: int = 250
     train_views: int = 2

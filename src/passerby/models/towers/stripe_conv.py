@@ -58,9 +58,8 @@ def patchify(images: Tensor, weight: Tensor) -> Tensor:
         (B, 3, H, W), (C, 6, P, P) -> (B, C, H / P, W / P).
     """
     (count, _, height, width), patch = images.shape, weight.shape[-1]
-    mean = images.mean(dim=(2, 3))  # (B, 3)
-    # Not the mean of squares less the square of the mean: engines compute in bfloat16, where little is left of that.
-    spread = (images - mean[:, :, None, None]).square().mean(dim=(2, 3)).sqrt()
+    mean, square = images.mean(dim=(2, 3)), images.square().mean(dim=(2, 3))  # (B, 3)
+    spread = (square - mean.square()).clamp(min=0).sqrt()
     gain = 1 / (spread + _FAINT)  # (B, 3)
     plain, standard = weight.flatten(2).transpose(1, 2).split(3, dim=2)  # (C, P * P, 3) each
     kernels = plain + standard * gain[:, None, None]  # (B, C, P * P, 3)
